@@ -1,0 +1,3 @@
+//! What an exchange was: access log, metrics, table.
+
+pub mod record;

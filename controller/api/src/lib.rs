@@ -1,0 +1,1 @@
+//! Weir objects, and `translate`: objects to the snapshot that an agent serves from.
