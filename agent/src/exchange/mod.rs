@@ -4,6 +4,7 @@ mod admit;
 mod headers;
 mod refusal;
 mod request_body;
+mod reshape;
 mod response_body;
 mod settlement;
 mod upgrade;
@@ -82,8 +83,7 @@ impl Connection {
         settlement: &mut Settlement,
     ) -> Result<Response<response_body::Answer>, Refusal> {
         let Admission { request, body, upgrade } = admit::admit(self, prepared, request)?;
-        let (request, sight) = body.prepare(request, prepared, self.protocol, settlement.endpoint()).await?;
-        let added_usage = sight.added_usage();
+        let (request, sight) = body.prepare(request, settlement.endpoint()).await?;
         settlement.watch(sight);
         let pool = match prepared.backend.dial {
             weir_api::Dial::Pod => &self.pool,
@@ -93,9 +93,9 @@ impl Connection {
         let (response, lease) = sent.map_err(|error| Refusal::from_upstream(&self.host, error))?;
         settlement.answered(response.status());
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(upgrade::switch(response, upgrade));
+            return upgrade.map(|client| upgrade::switch(response, client)).ok_or(Refusal::UnaskedSwitch);
         }
-        response_body::observe(self, prepared, response, lease, added_usage, settlement)
+        response_body::observe(self, prepared, response, lease, settlement)
     }
 
     /// The backend for this connection's host as it stands now, or `None` if there no longer is one.

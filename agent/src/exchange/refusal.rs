@@ -24,6 +24,8 @@ pub(super) enum Refusal {
     IncompleteRequest(String),
     /// The provider could not be reached or did not answer.
     Upstream { host: String, error: Box<UpstreamError> },
+    /// The provider switched protocols without having been asked to.
+    UnaskedSwitch,
     /// The provider, or something before it, failed without an error in its own format.
     Failed { host: String, status: StatusCode },
 }
@@ -42,7 +44,7 @@ impl Refusal {
 
     /// Whether the request was fine and upstream failed it.
     pub(super) fn is_upstreams(&self) -> bool {
-        matches!(self, Self::Upstream { .. } | Self::Failed { .. })
+        matches!(self, Self::Upstream { .. } | Self::Failed { .. } | Self::UnaskedSwitch)
     }
 
     /// The stable code: part of the contract with users.
@@ -53,6 +55,7 @@ impl Refusal {
             Self::NoCredential { .. } => "weir_no_credential",
             Self::IncompleteRequest(_) => "weir_incomplete_request",
             Self::Failed { .. } => "weir_upstream_failed",
+            Self::UnaskedSwitch => "weir_upstream_invalid",
             Self::Upstream { error, .. } => match **error {
                 UpstreamError::Unresolved { .. } | UpstreamError::Unreachable { .. } => "weir_upstream_unreachable",
                 UpstreamError::TimedOut { .. } => "weir_upstream_timeout",
@@ -71,6 +74,7 @@ impl Refusal {
             Self::BadPath | Self::IncompleteRequest(_) => StatusCode::BAD_REQUEST,
             Self::NoCredential { .. } => StatusCode::UNAUTHORIZED,
             Self::Failed { status, .. } => *status,
+            Self::UnaskedSwitch => StatusCode::BAD_GATEWAY,
             Self::Upstream { error, .. } => match **error {
                 UpstreamError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
                 _ => StatusCode::BAD_GATEWAY,
@@ -93,6 +97,7 @@ impl Refusal {
                 format!("Weir has no credential for {host}: {reason}. Nothing was sent to {host}.")
             }
             Self::IncompleteRequest(reason) => format!("The request's body broke off before its end ({reason})."),
+            Self::UnaskedSwitch => "The provider switched protocols without having been asked to.".to_owned(),
             Self::Failed { host, status } => format!(
                 "{host} answered {} without an error in its own format: something in front of it may be failing. \
                  Try again later.",
@@ -106,7 +111,7 @@ impl Refusal {
     fn is_final(&self) -> bool {
         match self {
             Self::Misdirected { .. } | Self::BadPath | Self::NoCredential { .. } => true,
-            Self::IncompleteRequest(_) | Self::Failed { .. } => false,
+            Self::IncompleteRequest(_) | Self::Failed { .. } | Self::UnaskedSwitch => false,
             Self::Upstream { error, .. } => {
                 matches!(**error, UpstreamError::Untrusted { .. } | UpstreamError::Authorities { .. })
             }

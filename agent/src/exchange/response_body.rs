@@ -1,6 +1,7 @@
 //! An answer's body on its way down: bytes pass as they came, and are read as they pass.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,15 +10,15 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use weir_ai::{Dialect, ErrorReply, ResponseScan};
+use weir_ai::{DecodeError, Dialect, ErrorReply, ResponseScan};
 
 use super::Connection;
 use super::admit::Prepared;
 use super::headers::{self, HeaderChanges};
 use super::refusal::Refusal;
+use super::reshape::Reshape;
 use super::settlement::Settlement;
 use super::upgrade::Switch;
-use crate::exchange::reshape::Reshape;
 use crate::telemetry::record::Outcome;
 use crate::upstream::{BodyError, Lease};
 
@@ -64,7 +65,6 @@ pub(super) fn observe(
     prepared: &Prepared,
     response: Response<Incoming>,
     lease: Lease,
-    added_usage: bool,
     settlement: &mut Settlement,
 ) -> Result<Response<Answer>, Refusal> {
     let (mut head, incoming) = response.into_parts();
@@ -80,7 +80,7 @@ pub(super) fn observe(
     if head.status.is_success() && settlement.endpoint().counts_tokens() {
         settlement.scan(ResponseScan::new(settlement.endpoint(), content_type, content_encoding), stream);
     }
-    let reshape = (added_usage && stream).then(|| Reshape::new(content_encoding));
+    let reshape = if stream && settlement.added_usage() { Reshape::new(content_encoding) } else { None };
     let events = (stream && content_encoding.is_none_or(|encoding| encoding == "identity")).then(EventBoundary::default);
     let mut changes = HeaderChanges::default();
     if reshape.is_some() {
@@ -134,7 +134,7 @@ impl Theirs {
     }
 
     /// The event that tells the client that its stream broke off, if it can still be told.
-    fn truncation(&self, reason: &hyper::Error) -> Option<Bytes> {
+    fn truncation(&self, reason: &dyn Error) -> Option<Bytes> {
         if !self.events.as_ref()?.at_boundary() {
             return None;
         }
@@ -157,11 +157,11 @@ impl Observed {
                 return Poll::Ready(None);
             }
             match ready!(Pin::new(&mut self.theirs.incoming).poll_frame(context)) {
-                Some(Ok(frame)) => {
-                    if let Some(frame) = self.observe(frame) {
-                        return Poll::Ready(Some(Ok(frame)));
-                    }
-                }
+                Some(Ok(frame)) => match self.observe(frame) {
+                    Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(self.broken(error)),
+                },
                 Some(Err(error)) => return Poll::Ready(self.broken(error)),
                 None => self.end(),
             }
@@ -169,7 +169,7 @@ impl Observed {
     }
 
     /// Reads a frame, and lets it pass or takes it to be reshaped.
-    fn observe(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    fn observe(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, DecodeError> {
         if let Some(data) = frame.data_ref() {
             self.settlement.chunk(data);
             if let Some(events) = &mut self.theirs.events {
@@ -180,7 +180,7 @@ impl Observed {
             None => Some(frame),
             Some(reshape) => match frame.into_data() {
                 Ok(data) => {
-                    reshape.push(data, &mut self.reshaped);
+                    reshape.push(data, &mut self.reshaped)?;
                     None
                 }
                 Err(trailers) => Some(trailers),
@@ -190,7 +190,7 @@ impl Observed {
         if self.theirs.incoming.is_end_stream() {
             self.end();
         }
-        frame
+        Ok(frame)
     }
 
     fn end(&mut self) {
@@ -201,7 +201,7 @@ impl Observed {
         self.theirs.complete(&mut self.settlement);
     }
 
-    fn broken(&mut self, error: hyper::Error) -> Option<Result<Frame<Bytes>, BodyError>> {
+    fn broken(&mut self, error: impl Error + Send + Sync + 'static) -> Option<Result<Frame<Bytes>, BodyError>> {
         self.ended = true;
         self.settlement.settle(Outcome::Truncated, Some(TRUNCATED));
         match self.theirs.truncation(&error) {

@@ -63,6 +63,11 @@ impl Settlement {
         self.request = Some(request);
     }
 
+    /// Whether the provider was asked for usage that the client must not see.
+    pub(super) fn added_usage(&self) -> bool {
+        self.request.as_ref().is_some_and(Sight::added_usage)
+    }
+
     /// The client is given this status.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.record.status = Some(status);
