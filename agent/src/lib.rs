@@ -3,3 +3,4 @@
 //! `policy` and `telemetry` are read by those rooms and know none of them.
 
 pub mod telemetry;
+pub mod trust;
