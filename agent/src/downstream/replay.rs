@@ -19,11 +19,6 @@ impl Replay {
     pub(crate) fn new(sniffed: Bytes, stream: TcpStream) -> Self {
         Self { sniffed, stream }
     }
-
-    /// The sniffed bytes that nobody has read again yet, and the socket.
-    pub(crate) fn into_parts(self) -> (Bytes, TcpStream) {
-        (self.sniffed, self.stream)
-    }
 }
 
 impl AsyncRead for Replay {

@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::request_body::Body;
 use crate::downstream::host;
 use crate::trust::is_placeholder;
-use crate::upstream::{Address, Protocol, Route, Security};
+use crate::upstream::{Address, Route, Security};
 
 /// What a backend means for one connection, worked out once and kept until the backend changes.
 #[derive(Debug)]
@@ -207,11 +207,4 @@ fn with_prefix(uri: Uri, prefix: &str) -> Option<Uri> {
     let mut parts = uri.into_parts();
     parts.path_and_query = Some(http::uri::PathAndQuery::try_from(path_and_query).ok()?);
     Uri::from_parts(parts).ok()
-}
-
-impl Prepared {
-    /// The protocol that can be spoken upstream when the client speaks `client`.
-    pub(super) fn may_be_http1(&self, client: Protocol) -> bool {
-        client == Protocol::Http1 || self.route.security == Security::Plaintext
-    }
 }

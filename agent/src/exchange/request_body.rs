@@ -145,7 +145,7 @@ fn set_length(headers: &mut HeaderMap, bytes: u64, splice: &Splice) {
 
 /// Makes a splice in frames of which the first begins at `offset`. No byte outside the splice is copied.
 fn apply(frames: &mut VecDeque<Frame<Bytes>>, mut offset: u64, splice: Splice) {
-    let mut insert = Some(Bytes::from(splice.insert));
+    let mut insert = Some(Bytes::from(splice.insert.into_owned()));
     for frame in std::mem::take(frames) {
         let data = match frame.into_data() {
             Ok(data) => data,

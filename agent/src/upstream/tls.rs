@@ -49,7 +49,7 @@ impl UpstreamTls {
         }
         let roots = match authorities {
             None => Arc::clone(&self.public_roots),
-            Some(pem) => Arc::new(crate::trust::roots_from_pem(pem).map_err(|error| error.to_string())?),
+            Some(pem) => crate::trust::roots_from_pem(pem).map_err(|error| error.to_string())?,
         };
         let mut config = ClientConfig::builder_with_provider(crate::trust::crypto())
             .with_safe_default_protocol_versions()
