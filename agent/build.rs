@@ -45,7 +45,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Builds in a target folder of its own: the outer cargo holds the lock of the usual one.
-fn build(toolchain: Toolchain, linker: &Path, workspace: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
+fn build(
+    toolchain: Toolchain,
+    linker: &Path,
+    workspace: &Path,
+    out: &Path,
+) -> Result<PathBuf, Box<dyn Error>> {
     let target = out.join("ebpf-target");
     let mut command = match toolchain {
         Toolchain::System => Command::new(SYSTEM_CARGO),
@@ -58,10 +63,13 @@ fn build(toolchain: Toolchain, linker: &Path, workspace: &Path, out: &Path) -> R
     // What the outer cargo says about toolchain, flags and wrappers is for another target.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CARGO") && text != "CARGO_HOME" || text.starts_with("RUST") && text != "RUSTUP_HOME" {
+        if text.starts_with("CARGO") && text != "CARGO_HOME"
+            || text.starts_with("RUST") && text != "RUSTUP_HOME"
+        {
             command.env_remove(&name);
         }
     }
+    command.env_remove("LD_LIBRARY_PATH");
     let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
     let flags = [
         format!("--cfg=bpf_target_arch=\"{architecture}\""),
@@ -105,13 +113,25 @@ fn toolchain() -> Result<Toolchain, Box<dyn Error>> {
 }
 
 fn system_is_there() -> bool {
-    let Some(sysroot) = output(Command::new(SYSTEM_RUSTC).args(["--print", "sysroot"])) else { return false };
-    Path::new(&sysroot).join("lib/rustlib").join(TARGET).join("lib").is_dir() && Path::new(SYSTEM_CARGO).is_file()
+    let Some(sysroot) = output(Command::new(SYSTEM_RUSTC).args(["--print", "sysroot"])) else {
+        return false;
+    };
+    Path::new(&sysroot)
+        .join("lib/rustlib")
+        .join(TARGET)
+        .join("lib")
+        .is_dir()
+        && Path::new(SYSTEM_CARGO).is_file()
 }
 
 fn nightly_is_there() -> bool {
-    output(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]))
-        .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").is_dir())
+    output(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"])).is_some_and(
+        |sysroot| {
+            Path::new(&sysroot)
+                .join("lib/rustlib/src/rust/library/core")
+                .is_dir()
+        },
+    )
 }
 
 /// From the cache that `cargo xtask setup` fills, else from PATH.
@@ -131,7 +151,10 @@ fn bpf_linker() -> Result<PathBuf, Box<dyn Error>> {
 
 fn output(command: &mut Command) -> Option<String> {
     let output = command.env_remove("RUSTUP_TOOLCHAIN").output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn variable(name: &str) -> Result<String, Box<dyn Error>> {

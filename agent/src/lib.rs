@@ -2,4 +2,5 @@
 //!
 //! `policy` and `telemetry` are read by those rooms and know none of them.
 
+pub mod capture;
 pub mod telemetry;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[cgroup_sock_addr(connect4)]
-pub fn weir_connect4(context: SockAddrContext) -> i32 {
+fn weir_connect4(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
     let destination = Destination::V4(dial.address_v4());
     if dial.is_tcp() {
@@ -35,7 +35,7 @@ pub fn weir_connect4(context: SockAddrContext) -> i32 {
 }
 
 #[cgroup_sock_addr(connect6)]
-pub fn weir_connect6(context: SockAddrContext) -> i32 {
+fn weir_connect6(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
     let destination = Destination::from_v6(dial.address_v6());
     if dial.is_tcp() {

@@ -21,7 +21,7 @@ const SYN_SENT: u32 = 2;
 const CLOSE: u32 = 7;
 
 #[sock_ops]
-pub fn weir_sock_ops(context: SockOpsContext) -> u32 {
+fn weir_sock_ops(context: SockOpsContext) -> u32 {
     match context.op() {
         TCP_CONNECT => {
             if let Some(record) = record(&context) {

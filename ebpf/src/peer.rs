@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[cgroup_sock_addr(getpeername4)]
-pub fn weir_getpeername4(context: SockAddrContext) -> i32 {
+fn weir_getpeername4(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
     if let Some(origin) = origin(&dial) {
         dial.set_address_v4(origin.address[3]);
@@ -19,7 +19,7 @@ pub fn weir_getpeername4(context: SockAddrContext) -> i32 {
 }
 
 #[cgroup_sock_addr(getpeername6)]
-pub fn weir_getpeername6(context: SockAddrContext) -> i32 {
+fn weir_getpeername6(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
     if let Some(origin) = origin(&dial) {
         dial.set_address_v6(origin.address);
