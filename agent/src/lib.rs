@@ -3,7 +3,7 @@
 //! `policy`, `trust` and `telemetry` are read by those rooms and know none of them; `cli` puts them together.
 
 pub mod capture;
-//pub mod cli;
+pub mod cli;
 pub mod downstream;
 pub mod exchange;
 pub mod policy;

@@ -9,14 +9,14 @@ use nix::sys::signal::Signal;
 use nix::unistd::{self, Pid};
 
 use super::user::Change;
-use crate::capture::CgroupJoiner;
+use crate::capture::Cgroup;
 
 /// What it takes to start the command.
 pub(super) struct Start<'a> {
     pub(super) command: &'a [OsString],
     pub(super) environment: Vec<(&'static str, OsString)>,
     pub(super) become_user: Option<Change>,
-    pub(super) joiner: CgroupJoiner,
+    pub(super) cgroup: &'a Cgroup,
 }
 
 impl Start<'_> {
@@ -28,9 +28,10 @@ impl Start<'_> {
         let mut command = Command::new(program);
         command.args(arguments).envs(self.environment);
         let parent = unistd::getpid();
-        let (joiner, become_user) = (self.joiner, self.become_user);
+        let become_user = self.become_user;
+        // First of all, while it is still root.
+        self.cgroup.join_before_exec(&mut command).map_err(io::Error::other)?;
         prepare(&mut command, move || {
-            joiner.join()?;
             if let Some(user) = &become_user {
                 unistd::setgroups(&user.groups)?;
                 unistd::setgid(user.gid)?;

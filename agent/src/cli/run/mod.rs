@@ -18,7 +18,7 @@ use super::FAILED;
 use crate::capture::FailurePolicy;
 use agent::Agent;
 use child::Start;
-use signals::Signals;
+use signals::BlockedSignals;
 use user::RunAs;
 
 /// The ports that AI providers are called on.
@@ -97,7 +97,7 @@ type Failure = Box<dyn std::error::Error>;
 
 fn run(arguments: &Arguments) -> Result<u8, Failure> {
     // Before any thread is there, for each inherits the signal mask.
-    let signals = Signals::block()?;
+    let signals = BlockedSignals::block()?;
     let run_as = RunAs::find(arguments.user.as_deref(), |name| std::env::var(name).ok())?;
     let agent = Agent::start(arguments, &run_as)?;
 
@@ -109,10 +109,13 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
         command: &arguments.command,
         environment,
         become_user: run_as.change,
-        joiner: agent.cgroup().joiner()?,
+        cgroup: agent.cgroup(),
     };
     let code = match start.spawn() {
-        Ok(mut child) => wait::for_command(&mut child, agent.cgroup(), &signals)?,
+        Ok(mut child) => agent.runtime().block_on(async {
+            let signals = signals.watch()?;
+            wait::for_command(&mut child, agent.cgroup(), &signals).await
+        })?,
         Err(error) => cannot_start(&arguments.command[0], &error),
     };
     let table = agent.finish()?;

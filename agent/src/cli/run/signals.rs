@@ -1,9 +1,11 @@
 //! Signals that reach Weir while a command runs.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// What is passed on to the command.
 const FORWARDED: [Signal; 6] =
@@ -22,36 +24,44 @@ pub(super) enum Arrival {
 
 /// Signals, read instead of handled.
 #[derive(Debug)]
-pub(super) struct Signals {
-    descriptor: SignalFd,
-}
+pub(super) struct BlockedSignals(SignalFd);
 
-impl Signals {
+impl BlockedSignals {
     /// To be called before any other thread is started: each inherits the mask.
-    pub(super) fn block() -> nix::Result<Self> {
+    pub(super) fn block() -> io::Result<Self> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGCHLD);
         FORWARDED.into_iter().for_each(|signal| set.add(signal));
         set.thread_block()?;
-        let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { descriptor })
+        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
-    /// The next signal that has come, or `None` if none has.
-    pub(super) fn next(&self) -> nix::Result<Option<Arrival>> {
-        let Some(info) = self.descriptor.read_signal()? else { return Ok(None) };
-        let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
-        Ok(signal.map(|signal| match signal {
-            Signal::SIGCHLD => Arrival::Child,
-            // Ctrl-C and a hang-up go to the whole foreground process group, the command included: twice would be wrong.
-            _ if info.ssi_code == libc::SI_KERNEL => Arrival::Terminal,
-            signal => Arrival::Forward(signal),
-        }))
+    /// Inside a tokio runtime they can be waited for.
+    pub(super) fn watch(self) -> io::Result<Signals> {
+        Ok(Signals(AsyncFd::with_interest(self.0, Interest::READABLE)?))
     }
 }
 
-impl AsFd for Signals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+/// The signals that come.
+#[derive(Debug)]
+pub(super) struct Signals(AsyncFd<SignalFd>);
+
+impl Signals {
+    /// The next that comes. Cancelling loses none.
+    pub(super) async fn next(&self) -> io::Result<Arrival> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let Some(info) = self.0.get_ref().read_signal()? else {
+                ready.clear_ready();
+                continue;
+            };
+            match i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+                None => {}
+                Some(Signal::SIGCHLD) => return Ok(Arrival::Child),
+                // Ctrl-C and a hang-up go to the whole foreground process group, the command included: twice would be wrong.
+                Some(_) if info.ssi_code == libc::SI_KERNEL => return Ok(Arrival::Terminal),
+                Some(signal) => return Ok(Arrival::Forward(signal)),
+            }
+        }
     }
 }

@@ -1,0 +1,81 @@
+//! Why a capture could not be started.
+
+use std::io;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use thiserror::Error;
+
+use super::cgroup::CgroupError;
+
+/// Why a capture could not be started. [`super::preflight::check`] finds the usual reasons before.
+#[derive(Debug, Error)]
+pub enum CaptureError {
+    /// The sockets that connections are redirected to.
+    #[error(
+        "the listener on loopback could not be opened: {0} (it needs an interface `lo` that is up, and CAP_NET_ADMIN)"
+    )]
+    Listener(#[source] io::Error),
+    /// The kernel refused maps or programs.
+    #[error(
+        "the kernel refuses BPF though the capabilities are there: {0}; kernel lockdown or a security module \
+         (seccomp, SELinux, AppArmor) forbids it: see `dmesg`, or in a container give it CAP_BPF and CAP_NET_ADMIN and no seccomp profile"
+    )]
+    Forbidden(#[source] io::Error),
+    /// The object could not be loaded.
+    #[error("the kernel programs could not be loaded: {0}")]
+    Load(#[source] EbpfError),
+    /// A map could not be read or written.
+    #[error("a map of the kernel programs failed: {0}")]
+    Map(#[from] MapError),
+    /// A program could not be attached.
+    #[error("the kernel program {name} could not be attached: {error}")]
+    Attach {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        error: ProgramError,
+    },
+    /// Another program holds the cgroup for itself.
+    #[error(
+        "the kernel program {0} could not be attached: a program on a cgroup above forbids others (it was attached \
+         without BPF_F_ALLOW_MULTI): find it with `bpftool cgroup tree`, or start Weir from another cgroup"
+    )]
+    Occupied(&'static str),
+    /// The cgroup itself.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+impl From<EbpfError> for CaptureError {
+    fn from(error: EbpfError) -> Self {
+        match permission_denied(&error) {
+            Some(denied) => Self::Forbidden(denied),
+            None => Self::Load(error),
+        }
+    }
+}
+
+impl CaptureError {
+    pub(super) fn attaching(name: &'static str, error: ProgramError) -> Self {
+        match (permission_denied(&error), &error) {
+            (Some(denied), ProgramError::LoadError { .. }) => Self::Forbidden(denied),
+            (Some(_), _) => Self::Occupied(name),
+            (None, _) => Self::Attach { name, error },
+        }
+    }
+}
+
+/// EPERM, wherever aya wrapped it.
+fn permission_denied(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && io.raw_os_error() == Some(libc::EPERM)
+        {
+            return Some(io::Error::from_raw_os_error(libc::EPERM));
+        }
+        cause = error.source();
+    }
+    None
+}

@@ -1,0 +1,167 @@
+//! Capture: the eBPF redirect of a cgroup's connections to the agent's listener.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use weir_agent::capture::{Capture, CaptureSettings, RunDirectory, preflight};
+//!
+//! preflight::check()?;
+//! let runs = RunDirectory::open("/run/weir/runs")?;
+//! runs.sweep_stale()?;
+//! let run = runs.begin()?;
+//! let capture = Capture::start(&CaptureSettings::default(), run.cgroup())?;
+//! let mut command = std::process::Command::new("curl");
+//! run.cgroup().join_before_exec(&mut command)?;
+//! let child = command.spawn()?;
+//! let connection = capture.accept().await;
+//! println!("{} dialled {}", connection.origin.command, connection.origin.destination);
+//! # drop(child); capture.stop(); run.end()?; Ok(()) }
+//! ```
+
+mod attach;
+mod cgroup;
+mod error;
+mod heartbeat;
+mod listener;
+mod origin;
+pub mod preflight;
+mod program;
+mod runs;
+mod settings;
+mod sys;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aya::maps::{MapData, PerCpuArray};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use weir_ebpf_common::Counter;
+
+pub use cgroup::{Cgroup, CgroupError, Hierarchy};
+pub use error::CaptureError;
+pub use origin::Origin;
+pub use runs::{Run, RunDirectory, RunError, Sweep};
+pub use settings::{CaptureSettings, FailurePolicy};
+
+use attach::Attachments;
+use heartbeat::Heartbeat;
+use listener::Listener;
+use origin::Origins;
+
+/// A connection that an app of the cgroup opened, and where it was going.
+#[derive(Debug)]
+pub struct CapturedConnection {
+    /// The app's connection. Its own addresses say nothing about where it was going.
+    pub stream: TcpStream,
+    /// Where it was going, and who opened it.
+    pub origin: Origin,
+}
+
+/// What became of the connections that capture saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CaptureCounts {
+    /// Redirected to the listener.
+    pub captured: u64,
+    /// Let through because the agent was away, under [`FailurePolicy::Open`].
+    pub passed: u64,
+    /// Refused because the agent was away, under [`FailurePolicy::Closed`].
+    pub refused: u64,
+    /// UDP 443 refused, so that clients fall back to TCP.
+    pub quic_refused: u64,
+    /// Reset because they had no original destination: dialled straight to the listener.
+    pub reset: u64,
+}
+
+/// The capture of one cgroup: loaded programs, attached, and the listener that they redirect to.
+///
+/// Dropping it detaches the programs; connections already handed out live on.
+pub struct Capture {
+    // In the order of their end: no new redirect, then no programs, then no listener.
+    heartbeat: Heartbeat,
+    attachments: Attachments,
+    listener: Listener,
+    origins: Origins,
+    counts: Mutex<PerCpuArray<MapData, u64>>,
+    reset: AtomicU64,
+}
+
+impl Capture {
+    /// Captures what the cgroup's processes dial from here on. The listener stands in the calling thread's network
+    /// namespace, and only connections from that namespace are captured; others follow the failure policy.
+    ///
+    /// Call it inside a tokio runtime with I/O and time.
+    pub fn start(settings: &CaptureSettings, cgroup: &Cgroup) -> Result<Self, CaptureError> {
+        let listener = Listener::bind().map_err(CaptureError::Listener)?;
+        let loaded = program::load(settings, &listener)?;
+        let origins = Origins::new(loaded.origins, listener.network_namespace);
+        // The first beat comes before the first program can ask for it.
+        let heartbeat = Heartbeat::start(loaded.heartbeat)?;
+        let attachments = Attachments::attach(loaded.programs, cgroup, settings.on_failure)?;
+        Ok(Self {
+            heartbeat,
+            attachments,
+            listener,
+            origins,
+            counts: Mutex::new(loaded.counts),
+            reset: AtomicU64::new(0),
+        })
+    }
+
+    /// The next captured connection. A connection without an original destination (someone dialled the listener) is
+    /// reset and counted: Weir never guesses. Errors of accept are waited out. Cancelling loses no connection.
+    pub async fn accept(&self) -> CapturedConnection {
+        loop {
+            let (stream, source) = self.listener.accept().await;
+            match self.origins.take(source) {
+                Ok(Some(origin)) => {
+                    // Bytes are forwarded as they come.
+                    let _ = stream.set_nodelay(true);
+                    return CapturedConnection { stream, origin };
+                }
+                Ok(None) => tracing::debug!(%source, "reset: dialled the listener itself"),
+                Err(error) => {
+                    tracing::warn!(%source, %error, "reset: its original destination could not be read")
+                }
+            }
+            self.reset.fetch_add(1, Ordering::Relaxed);
+            listener::reset(stream);
+        }
+    }
+
+    /// The listener's ports on 127.0.0.1 and, where there is IPv6, on [::1].
+    pub fn listener_ports(&self) -> (u16, Option<u16>) {
+        (
+            self.listener.port_v4,
+            (self.listener.port_v6 != 0).then_some(self.listener.port_v6),
+        )
+    }
+
+    /// What became of the connections so far.
+    pub fn counts(&self) -> Result<CaptureCounts, CaptureError> {
+        let counts = self.counts.lock();
+        let total = |counter: Counter| counts.get(&(counter as u32), 0).map(|each| each.iter().sum());
+        Ok(CaptureCounts {
+            captured: total(Counter::Captured)?,
+            passed: total(Counter::Passed)?,
+            refused: total(Counter::Refused)?,
+            quic_refused: total(Counter::QuicRefused)?,
+            reset: self.reset.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Ends capture and leaves nothing: what the cgroup's processes dial next goes where they dial it.
+    pub fn stop(self) {}
+
+    /// Ends capture, but under [`FailurePolicy::Closed`] leaves the cgroup shut until it is removed: for processes that
+    /// outlive their run. Under Open it is [`Capture::stop`].
+    pub fn stop_and_leave_shut(mut self) {
+        self.heartbeat.withdraw();
+        self.attachments.abandon();
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        // Between the listener's end and the detaching nothing may be redirected to a closed port.
+        self.heartbeat.withdraw();
+    }
+}

@@ -1,0 +1,128 @@
+//! connect(): redirects a dial to the listener, and remembers on the socket where it was going.
+
+use aya_ebpf::{
+    bindings::bpf_sock,
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_netns_cookie,
+    },
+    macros::cgroup_sock_addr,
+    programs::SockAddrContext,
+};
+use weir_ebpf_common::{Counter, LOOPBACK_V4, LOOPBACK_V6_LAST, MAPPED_PREFIX, OriginRecord, SocketRecord};
+
+use crate::{
+    dial::{ALLOW, Destination, Dial, is_captured_port},
+    listener, quic,
+    settings::{FAIL_CLOSED, SOCKETS, count, new_socket_record},
+};
+
+#[cgroup_sock_addr(connect4)]
+fn weir_connect4(context: SockAddrContext) -> i32 {
+    let dial = Dial::new(&context);
+    let destination = Destination::V4(dial.address_v4());
+    if dial.is_tcp() {
+        return match capture(&dial, destination) {
+            Outcome::Redirect(port) => {
+                dial.set_address_v4(LOOPBACK_V4);
+                dial.set_port(port);
+                ALLOW
+            }
+            Outcome::LeaveAlone => ALLOW,
+            Outcome::Refuse => dial.refuse(),
+        };
+    }
+    quic::on_connect(&dial, destination)
+}
+
+#[cgroup_sock_addr(connect6)]
+fn weir_connect6(context: SockAddrContext) -> i32 {
+    let dial = Dial::new(&context);
+    let destination = Destination::from_v6(dial.address_v6());
+    if dial.is_tcp() {
+        return match capture(&dial, destination) {
+            Outcome::Redirect(port) => {
+                dial.set_address_v6(match destination {
+                    Destination::V4(_) => [0, 0, MAPPED_PREFIX, LOOPBACK_V4],
+                    Destination::V6(_) => [0, 0, 0, LOOPBACK_V6_LAST],
+                });
+                dial.set_port(port);
+                ALLOW
+            }
+            Outcome::LeaveAlone => ALLOW,
+            Outcome::Refuse => dial.refuse(),
+        };
+    }
+    quic::on_connect(&dial, destination)
+}
+
+enum Outcome {
+    Redirect(u16),
+    LeaveAlone,
+    Refuse,
+}
+
+#[inline(always)]
+fn capture(dial: &Dial, destination: Destination) -> Outcome {
+    let Some(socket) = dial.socket() else {
+        return Outcome::LeaveAlone;
+    };
+    let port = dial.port();
+    // A device-bound socket can't reach loopback.
+    // SAFETY: a field of a live socket.
+    if !is_captured_port(port) || destination.is_left_alone() || unsafe { (*socket).bound_dev_if } != 0 {
+        forget(socket);
+        return Outcome::LeaveAlone;
+    }
+    let through_v4 = matches!(destination, Destination::V4(_));
+    if let Some(listener) = listener::find(dial, through_v4)
+        && remember(dial, socket, destination, port, through_v4)
+    {
+        count(Counter::Captured);
+        return Outcome::Redirect(listener);
+    }
+    forget(socket);
+    if FAIL_CLOSED.load() == 1 {
+        count(Counter::Refused);
+        Outcome::Refuse
+    } else {
+        count(Counter::Passed);
+        Outcome::LeaveAlone
+    }
+}
+
+/// A socket whose first connect failed may be used again: what it remembers must be of the last one only.
+#[inline(always)]
+fn forget(socket: *mut bpf_sock) {
+    // SAFETY: a live socket. An error says that there was nothing to forget.
+    let _ = unsafe { SOCKETS.delete(socket) };
+}
+
+/// False if the kernel has no memory for the record: the connection then can't be captured.
+#[inline(always)]
+fn remember(
+    dial: &Dial,
+    socket: *mut bpf_sock,
+    destination: Destination,
+    port: u16,
+    through_v4: bool,
+) -> bool {
+    let record = SocketRecord {
+        // SAFETY: a live context.
+        network_namespace: unsafe { bpf_get_netns_cookie(dial.as_ptr()) },
+        origin: OriginRecord {
+            address: destination.words(),
+            port,
+            padding: 0,
+            process: (bpf_get_current_pid_tgid() >> 32) as u32,
+            user: bpf_get_current_uid_gid() as u32,
+            command: bpf_get_current_comm().unwrap_or_default(),
+        },
+        through_v4: u32::from(through_v4),
+    };
+    let Some(slot) = new_socket_record(socket) else {
+        return false;
+    };
+    // SAFETY: not null, as large as the map's value type.
+    unsafe { *slot = record };
+    true
+}

@@ -1,0 +1,69 @@
+//! Whether the agent is there to take a connection.
+
+use aya_ebpf::{
+    bindings::{bpf_sock, bpf_sock_tuple},
+    helpers::{bpf_ktime_get_ns, bpf_sk_lookup_tcp, bpf_sk_release},
+};
+use weir_ebpf_common::{LOOPBACK_V4, LOOPBACK_V6_LAST, NO_HEARTBEAT};
+
+use crate::{
+    dial::Dial,
+    settings::{HEARTBEAT, HEARTBEAT_BOUND, LISTENER_MARK, LISTENER_PORT_V4, LISTENER_PORT_V6},
+};
+
+const TCP_LISTEN: u32 = 10;
+/// "The network namespace of the context": the socket's own.
+const CURRENT_NAMESPACE: u64 = u64::MAX;
+
+const SIZE_V4: u32 = 12;
+const SIZE_V6: u32 = 36;
+
+/// The port of the listener on 127.0.0.1 (or [::1]) in the socket's network namespace, if the agent listens there and
+/// its heartbeat is fresh.
+#[inline(always)]
+pub(crate) fn find(dial: &Dial, through_v4: bool) -> Option<u16> {
+    if !heart_beats() {
+        return None;
+    }
+    // SAFETY: all-zero is a valid value of this union of integers.
+    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+    let (port, size) = if through_v4 {
+        let port = LISTENER_PORT_V4.load();
+        // No source: only a listener can match.
+        tuple.__bindgen_anon_1.ipv4.daddr = LOOPBACK_V4;
+        tuple.__bindgen_anon_1.ipv4.dport = port.to_be();
+        (port, SIZE_V4)
+    } else {
+        let port = LISTENER_PORT_V6.load();
+        tuple.__bindgen_anon_1.ipv6.daddr = [0, 0, 0, LOOPBACK_V6_LAST];
+        tuple.__bindgen_anon_1.ipv6.dport = port.to_be();
+        (port, SIZE_V6)
+    };
+    if port == 0 {
+        return None;
+    }
+    // SAFETY: the tuple lives on our stack and is as long as said; the socket is released below.
+    let socket: *mut bpf_sock =
+        unsafe { bpf_sk_lookup_tcp(dial.as_ptr(), &mut tuple, size, CURRENT_NAMESPACE, 0) };
+    if socket.is_null() {
+        return None;
+    }
+    // SAFETY: not null, referenced by us until the release.
+    let ours = unsafe { (*socket).state == TCP_LISTEN && (*socket).mark == LISTENER_MARK.load() };
+    // SAFETY: the reference of the look-up.
+    unsafe { bpf_sk_release(socket.cast()) };
+    ours.then_some(port)
+}
+
+#[inline(always)]
+fn heart_beats() -> bool {
+    let Some(beat) = HEARTBEAT.get(0) else {
+        return false;
+    };
+    // SAFETY: an aligned word that the agent stores whole.
+    let beat = unsafe { core::ptr::read_volatile(beat) };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // The beat may be a little younger than `now` was when we asked.
+    beat != NO_HEARTBEAT && now.saturating_sub(beat) <= HEARTBEAT_BOUND.load()
+}

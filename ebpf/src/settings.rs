@@ -1,0 +1,105 @@
+//! What the agent tells the programs: read-only globals, fixed when they are loaded, and maps, which may change.
+
+use aya_ebpf::{
+    Global,
+    bindings::bpf_sock,
+    btf_maps,
+    helpers::bpf_sk_storage_get,
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+};
+use weir_ebpf_common::{
+    COUNTERS, Counter, EXCLUDED_CAPACITY, ORIGIN_CAPACITY, OriginRecord, PORT_CAPACITY, SocketRecord,
+    SourceKey,
+};
+
+/// The listener's port on 127.0.0.1, host byte order.
+#[unsafe(no_mangle)]
+pub(crate) static LISTENER_PORT_V4: Global<u16> = Global::new(0);
+
+/// The listener's port on [::1], host byte order; 0 if there is none.
+#[unsafe(no_mangle)]
+pub(crate) static LISTENER_PORT_V6: Global<u16> = Global::new(0);
+
+/// The mark that the listener carries: another socket on that port is not ours.
+#[unsafe(no_mangle)]
+pub(crate) static LISTENER_MARK: Global<u32> = Global::new(0);
+
+/// 1: refuse what can't be captured. 0: let it through.
+#[unsafe(no_mangle)]
+pub(crate) static FAIL_CLOSED: Global<u8> = Global::new(0);
+
+/// A heartbeat older than this many nanoseconds means that the agent hangs.
+#[unsafe(no_mangle)]
+pub(crate) static HEARTBEAT_BOUND: Global<u64> = Global::new(1_000_000_000);
+
+/// 1 where bpf_set_retval may be called from these hooks (kernel 6.1): a refusal is then ECONNREFUSED, not EPERM. Where
+/// 0, the verifier drops the call as dead code.
+#[unsafe(no_mangle)]
+pub(crate) static CAN_SET_RETVAL: Global<u8> = Global::new(0);
+
+/// 1 if any network is excluded: saves two look-ups where none is.
+#[unsafe(no_mangle)]
+pub(crate) static HAS_EXCLUDED: Global<u8> = Global::new(0);
+
+/// The captured ports, host byte order.
+#[map]
+pub(crate) static CAPTURED_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(PORT_CAPACITY, 0);
+
+/// IPv4 networks that are left alone.
+#[map]
+pub(crate) static EXCLUDED_V4: LpmTrie<u32, u8> = LpmTrie::with_max_entries(EXCLUDED_CAPACITY, 0);
+
+/// IPv6 networks that are left alone.
+#[map]
+pub(crate) static EXCLUDED_V6: LpmTrie<[u32; 4], u8> = LpmTrie::with_max_entries(EXCLUDED_CAPACITY, 0);
+
+/// When the agent last said that it lives: nanoseconds of CLOCK_MONOTONIC.
+#[map]
+pub(crate) static HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Each captured socket's record. Socket storage and not an LRU map keyed by cookie: it dies with its socket, is never
+/// evicted while getpeername still needs it, and costs no hashing.
+#[btf_map]
+pub(crate) static SOCKETS: btf_maps::SkStorage<SocketRecord> = btf_maps::SkStorage::new();
+
+/// Original destinations that wait for the agent's accept().
+#[map]
+pub(crate) static ORIGINS: LruHashMap<SourceKey, OriginRecord> =
+    LruHashMap::with_max_entries(ORIGIN_CAPACITY, 0);
+
+/// Counts, by [`Counter`].
+#[map]
+pub(crate) static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
+
+/// The record of a socket, if it was captured.
+///
+/// aya's own look-up wants a connect context; sock_ops has another.
+#[inline(always)]
+pub(crate) fn socket_record(socket: *mut bpf_sock) -> Option<*mut SocketRecord> {
+    record_or(socket, 0)
+}
+
+/// The record of a socket, made (of zeroes) if there is none. None if the kernel has no memory for it.
+#[inline(always)]
+pub(crate) fn new_socket_record(socket: *mut bpf_sock) -> Option<*mut SocketRecord> {
+    const CREATE: u64 = 1;
+    record_or(socket, CREATE)
+}
+
+#[inline(always)]
+fn record_or(socket: *mut bpf_sock, flags: u64) -> Option<*mut SocketRecord> {
+    let map = (&raw const SOCKETS).cast_mut().cast();
+    // SAFETY: a live socket, which the callers checked for null; no initial value is given.
+    let slot = unsafe { bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), flags) };
+    (!slot.is_null()).then_some(slot.cast())
+}
+
+/// Adds one.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(value) = COUNTS.get_ptr_mut(counter as u32) {
+        // SAFETY: the slot is this CPU's own, and the verifier checked the pointer.
+        unsafe { *value += 1 };
+    }
+}
