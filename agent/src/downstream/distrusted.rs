@@ -37,14 +37,14 @@ impl Distrusted {
         rejections.get(&(command.to_owned(), Arc::clone(host))).map(|rejection| rejection.consequence)
     }
 
-    /// Notes a rejection; true if it is news.
-    pub(super) fn add(&self, command: &str, host: &Arc<str>, consequence: OnUntrusted) -> bool {
+    /// Notes a rejection.
+    pub(super) fn add(&self, command: &str, host: &Arc<str>, consequence: OnUntrusted) {
         let mut rejections = self.rejections.lock();
         if rejections.len() >= MOST_REMEMBERED {
             let oldest = rejections.iter().min_by_key(|(_, rejection)| rejection.seen).map(|(key, _)| key.clone());
             oldest.and_then(|key| rejections.remove(&key));
         }
         let rejection = Rejection { seen: Instant::now(), consequence };
-        rejections.insert((command.to_owned(), Arc::clone(host)), rejection).is_none()
+        rejections.insert((command.to_owned(), Arc::clone(host)), rejection);
     }
 }

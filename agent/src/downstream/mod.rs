@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::capture::{CapturedConnection, Origin};
 use crate::exchange::{Connection, Services};
 use crate::telemetry::record::ConnectionKind;
-use crate::trust::LocalAuthority;
+use crate::trust::{DistrustReporter, LocalAuthority, is_distrust};
 use crate::upstream::{self, Protocol};
 use distrusted::Distrusted;
 use replay::Replay;
@@ -37,12 +37,18 @@ pub struct Downstream {
     services: Arc<Services>,
     terminator: Terminator,
     distrusted: Distrusted,
+    distrust_reporter: DistrustReporter,
 }
 
 impl Downstream {
     /// Serves with these services, and leaves of this authority.
     pub fn new(services: Arc<Services>, authority: Arc<LocalAuthority>) -> Self {
-        Self { services, terminator: Terminator::new(authority), distrusted: Distrusted::default() }
+        Self {
+            services,
+            distrusted: Distrusted::default(),
+            distrust_reporter: DistrustReporter::new(authority.certificate_path()),
+            terminator: Terminator::new(authority),
+        }
     }
 
     /// Serves one connection to its end.
@@ -67,9 +73,11 @@ impl Downstream {
             Verdict::Tls(accepted) => {
                 let hello = accepted.client_hello();
                 let host = hello.server_name().map(str::to_ascii_lowercase);
-                match host.filter(|host| self.answers_for(host) && tls::speaks_http(&hello)) {
-                    Some(host) => self.terminate(*accepted, host.into(), first, origin).await,
-                    None => self.relay(first, origin).await,
+                match host {
+                    Some(host) if self.answers_for(&host) && tls::speaks_http(&hello) => {
+                        self.terminate(*accepted, host.into(), first, origin).await
+                    }
+                    host => self.relay(first, origin, host.as_deref()).await,
                 }
             }
             Verdict::PlaintextHttp { host: Some(host) } if self.answers_for(&host) => {
@@ -84,7 +92,8 @@ impl Downstream {
                 http::serve(connection, Replay::new(first.bytes, first.stream)).await;
                 Ok(())
             }
-            _ => self.relay(first, origin).await,
+            Verdict::PlaintextHttp { host } => self.relay(first, origin, host.as_deref()).await,
+            Verdict::Other | Verdict::More => self.relay(first, origin, None).await,
         }
     }
 
@@ -100,7 +109,7 @@ impl Downstream {
         origin: &Origin,
     ) -> io::Result<()> {
         match self.distrusted.verdict(&origin.command, &host) {
-            Some(weir_api::OnUntrusted::Relay) => return self.relay(first, origin).await,
+            Some(weir_api::OnUntrusted::Relay) => return self.relay(first, origin, Some(&host)).await,
             Some(weir_api::OnUntrusted::Refuse) => {
                 self.services.telemetry.connection(ConnectionKind::Refused);
                 relay::reset(first.stream);
@@ -124,16 +133,22 @@ impl Downstream {
         }
     }
 
+    /// A client that rejects our leaf: its user is told once, and its next connections are treated as the backend says.
     fn note_distrust(&self, error: &io::Error, host: &Arc<str>, origin: &Origin) {
-        if !crate::trust::is_distrust(error) {
+        if !is_distrust(error) {
             return;
         }
+        if let Some(report) = self.distrust_reporter.report(&origin.program(), host) {
+            tracing::warn!("{report}");
+        }
         let snapshot = self.services.snapshot.load();
-        let Some(backend) = snapshot.backend(&self.services.workload.namespace, host) else { return };
-        self.distrusted.add(&origin.command, host, backend.on_untrusted);
+        if let Some(backend) = snapshot.backend(&self.services.workload.namespace, host) {
+            self.distrusted.add(&origin.command, host, backend.on_untrusted);
+        }
     }
 
-    async fn relay(&self, first: FirstBytes, origin: &Origin) -> io::Result<()> {
+    /// Passes a connection through to where the app dialled; `host` is what the client called it, for the report.
+    async fn relay(&self, first: FirstBytes, origin: &Origin, host: Option<&str>) -> io::Result<()> {
         let FirstBytes { bytes, stream: client, server, .. } = first;
         let server = match server {
             Some(server) => server,
@@ -148,6 +163,9 @@ impl Downstream {
             },
         };
         let _active = self.services.telemetry.connection(ConnectionKind::Relayed);
+        if let Some(host) = host {
+            self.services.telemetry.relayed_to(host);
+        }
         relay::relay(bytes, client, server).await
     }
 }

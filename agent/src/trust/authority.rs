@@ -148,16 +148,17 @@ impl LocalAuthority {
             Some(pem) => pem,
             None => {
                 let pem = root_parameters(now).self_signed(&key).map_err(minting)?.pem();
-                store::write_atomically(&files.certificate, pem.as_bytes(), 0o644).map_err(directory_error)?;
+                store::write_atomically(&files.certificate, pem.as_bytes(), 0o644)
+                    .map_err(directory_error)?;
                 pem
             }
         };
         drop(lock);
 
-        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|error| files.damaged(&files.certificate, &format!("is no PEM certificate ({error})")))?;
-        check_root(&certificate, &key, now)
-            .map_err(|problem| files.damaged(&files.certificate, &problem))?;
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|error| {
+            files.damaged(&files.certificate, &format!("is no PEM certificate ({error})"))
+        })?;
+        check_root(&certificate, &key, now).map_err(|problem| files.damaged(&files.certificate, &problem))?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|error| files.damaged(&files.certificate, &format!("can't be read ({error})")))?;
         Ok(Self {
@@ -313,7 +314,10 @@ impl Files {
         let user = nix::unistd::geteuid().as_raw();
         if content.owner != user {
             return Err(exposed(
-                format!("belongs to user {}, not to user {user} who runs Weir", content.owner),
+                format!(
+                    "belongs to user {}, not to user {user} who runs Weir",
+                    content.owner
+                ),
                 format!("chown {user} {}", self.key.display()),
             ));
         }
@@ -351,7 +355,12 @@ fn minting(error: rcgen::Error) -> AuthorityError {
 
 fn root_parameters(now: SystemTime) -> CertificateParams {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let machine: String = machine.trim().chars().filter(char::is_ascii_graphic).take(40).collect();
+    let machine: String = machine
+        .trim()
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(40)
+        .collect();
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = DistinguishedName::new();
     let name = match machine.as_str() {

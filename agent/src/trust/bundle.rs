@@ -101,7 +101,8 @@ impl TrustFiles {
 
         let mut files = Files::new(&directory);
         let named = |name: &str| inherited(name).and_then(|value| roots_named_by(name, &value));
-        let machine = named("SSL_CERT_FILE").unwrap_or_else(|| rustls_native_certs::load_native_certs().certs);
+        let machine =
+            named("SSL_CERT_FILE").unwrap_or_else(|| rustls_native_certs::load_native_certs().certs);
         let mut variables = Vec::with_capacity(VARIABLES.len());
         for variable in VARIABLES {
             let chosen = named(variable.name).or_else(|| variable.falls_back_to.and_then(named));
@@ -122,9 +123,7 @@ impl TrustFiles {
 
     /// Each variable and the file that it should name.
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        self.variables
-            .iter()
-            .map(|(name, path)| (*name, path.as_path()))
+        self.variables.iter().map(|(name, path)| (*name, path.as_path()))
     }
 }
 
@@ -159,7 +158,11 @@ fn certificates_in(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
         return None;
     }
     let bytes = fs::read(path).ok()?;
-    Some(CertificateDer::pem_slice_iter(&bytes).filter_map(Result::ok).collect())
+    Some(
+        CertificateDer::pem_slice_iter(&bytes)
+            .filter_map(Result::ok)
+            .collect(),
+    )
 }
 
 /// The files written so far in this run.
@@ -188,7 +191,10 @@ impl<'a> Files<'a> {
             return Ok(Arc::clone(path));
         }
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
-        let name: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name: String = digest.as_ref()[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let path = self.directory.join(format!("{name}.pem"));
         if fs::read(&path).ok().as_deref() != Some(content.as_bytes()) {
             store::write_atomically(&path, content.as_bytes(), 0o644)?;
@@ -233,7 +239,9 @@ fn sweep(directory: &Path, keep: &[&Path], now: SystemTime) {
             .metadata()
             .and_then(|metadata| metadata.modified())
             .is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > KEPT_UNUSED));
-        if unused && !keep.contains(&path.as_path()) && File::open(&path).is_ok_and(|file| file.try_lock().is_ok())
+        if unused
+            && !keep.contains(&path.as_path())
+            && File::open(&path).is_ok_and(|file| file.try_lock().is_ok())
         {
             let _ = fs::remove_file(&path); // the next run tries again
         }

@@ -122,7 +122,9 @@ impl Runtime {
         // A JVM names its threads too: the kernel's name of a process is its main thread's.
         if starts(&["java", "kotlin", "scala", "gradle", "mvn", "sbt"]) {
             Self::Java
-        } else if starts(&["python", "pypy", "uvicorn", "gunicorn", "celery", "ipython", "jupyter", "pytest", "uv"]) {
+        } else if starts(&[
+            "python", "pypy", "uvicorn", "gunicorn", "celery", "ipython", "jupyter", "pytest", "uv",
+        ]) {
             Self::Python
         } else if starts(&["node", "npm", "npx", "electron", "mainthread"]) {
             Self::Node

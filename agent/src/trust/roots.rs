@@ -32,7 +32,11 @@ pub fn upstream_roots() -> Result<Arc<RootCertStore>, RootsError> {
     let mut store = RootCertStore::empty();
     let (added, ignored) = store.add_parsable_certificates(found.certs);
     if ignored > 0 {
-        tracing::debug!(added, ignored, "some of the machine's root certificates can't be used");
+        tracing::debug!(
+            added,
+            ignored,
+            "some of the machine's root certificates can't be used"
+        );
     }
     if store.is_empty() {
         return Err(RootsError::NoneFound(
@@ -50,7 +54,9 @@ pub fn roots_from_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, RootsError> {
         certificate
             .map_err(|error| error.to_string())
             .and_then(|certificate| store.add(certificate).map_err(|error| error.to_string()))
-            .map_err(|problem| RootsError::Unreadable(format!("certificate {} of the PEM: {problem}", index + 1)))?;
+            .map_err(|problem| {
+                RootsError::Unreadable(format!("certificate {} of the PEM: {problem}", index + 1))
+            })?;
     }
     if store.is_empty() {
         return Err(RootsError::Unreadable(
@@ -67,14 +73,20 @@ mod tests {
     #[test]
     fn pem_that_holds_no_certificate_is_an_error() {
         let error = roots_from_pem(b"hello").expect_err("no certificate");
-        assert_eq!(error.to_string(), "no certificate in the PEM (it wants -----BEGIN CERTIFICATE-----)");
+        assert_eq!(
+            error.to_string(),
+            "no certificate in the PEM (it wants -----BEGIN CERTIFICATE-----)"
+        );
     }
 
     #[test]
     fn a_broken_certificate_is_named_by_its_number() {
         let pem = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
         let error = roots_from_pem(pem.as_bytes()).expect_err("not DER");
-        assert!(error.to_string().starts_with("certificate 1 of the PEM: "), "{error}");
+        assert!(
+            error.to_string().starts_with("certificate 1 of the PEM: "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -51,7 +51,11 @@ pub(super) struct Content {
 
 /// Reads a file of at most `limit` bytes without following a symbolic link; `None` where there is none.
 pub(super) fn read(path: &Path, limit: u64) -> io::Result<Option<Content>> {
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+    let file = match OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+    {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
