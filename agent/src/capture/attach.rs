@@ -7,7 +7,7 @@ use std::{fs::File, os::fd::AsFd};
 
 use aya::{
     Ebpf,
-    programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramError, ProgramFd},
+    programs::{CgroupAttachMode, Program, ProgramError, ProgramFd},
 };
 
 use super::{
@@ -68,11 +68,9 @@ impl Attachments {
         const MODE: CgroupAttachMode = CgroupAttachMode::Single;
         match program(&mut self.programs, name)? {
             Program::SockOps(program) => {
-                program.load()?;
                 program.attach(&self.cgroup, MODE)?;
             }
             Program::CgroupSockAddr(program) => {
-                program.load()?;
                 program.attach(&self.cgroup, MODE)?;
             }
             _ => return Err(ProgramError::UnexpectedProgramType),
@@ -82,9 +80,7 @@ impl Attachments {
 
     /// For as long as the cgroup lives.
     fn fasten(&mut self, name: &str, kind: AttachType) -> Result<(), ProgramError> {
-        let program: &mut CgroupSockAddr = program(&mut self.programs, name)?.try_into()?;
-        program.load()?;
-        let descriptor = program.fd()?.try_clone()?;
+        let descriptor = program(&mut self.programs, name)?.fd()?.try_clone()?;
         sys::attach(self.cgroup.as_fd(), descriptor.as_fd(), kind)?;
         self.lasting.push((descriptor, kind));
         Ok(())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::Interest;
 
 use super::sys;
 
@@ -181,7 +181,7 @@ impl Cgroup {
         let error = file_error(&path, "watch");
         let file = File::open(&path).map_err(&error)?;
         // The kernel wakes pollers of this file with POLLPRI once it has been read and then changes.
-        let events = AsyncFd::register_with_interest(file, Interest::PRIORITY).map_err(&error)?;
+        let events = sys::watch(file, Interest::PRIORITY).map_err(&error)?;
         loop {
             let mut text = [0; 256];
             let length =

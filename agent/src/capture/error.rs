@@ -24,6 +24,17 @@ pub enum CaptureError {
     /// The object could not be loaded.
     #[error("the kernel programs could not be loaded: {0}")]
     Load(#[source] EbpfError),
+    /// The kernel's verifier refused a program.
+    #[error(
+        "the kernel program {name} could not be loaded: {error} (please report this with the output of `uname -r`)"
+    )]
+    Program {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        error: ProgramError,
+    },
     /// A map could not be read or written.
     #[error("a map of the kernel programs failed: {0}")]
     Map(#[from] MapError),
@@ -57,11 +68,20 @@ impl From<EbpfError> for CaptureError {
 }
 
 impl CaptureError {
+    pub(super) fn loading(name: &str, error: ProgramError) -> Self {
+        match permission_denied(&error) {
+            Some(denied) => Self::Forbidden(denied),
+            None => Self::Program {
+                name: name.to_owned(),
+                error,
+            },
+        }
+    }
+
     pub(super) fn attaching(name: &'static str, error: ProgramError) -> Self {
-        match (permission_denied(&error), &error) {
-            (Some(denied), ProgramError::LoadError { .. }) => Self::Forbidden(denied),
-            (Some(_), _) => Self::Occupied(name),
-            (None, _) => Self::Attach { name, error },
+        match permission_denied(&error) {
+            Some(_) => Self::Occupied(name),
+            None => Self::Attach { name, error },
         }
     }
 }

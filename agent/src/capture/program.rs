@@ -6,6 +6,7 @@ use aya::{
         Array, HashMap, MapData, MapError, PerCpuArray,
         lpm_trie::{Key, LpmTrie},
     },
+    programs::{Program, ProgramError},
 };
 use ipnet::IpNet;
 use nix::sys::utsname::uname;
@@ -41,6 +42,15 @@ pub(super) fn load(settings: &CaptureSettings, listener: &Listener) -> Result<Lo
         .override_global("CAN_SET_RETVAL", &can_set_retval, true)
         .override_global("HAS_EXCLUDED", &has_excluded, true)
         .load(OBJECT)?;
+    // Before any map is taken out and closed: a program finds its maps by their descriptors.
+    for (name, program) in programs.programs_mut() {
+        let loaded = match program {
+            Program::SockOps(program) => program.load(),
+            Program::CgroupSockAddr(program) => program.load(),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        loaded.map_err(|error| CaptureError::loading(name, error))?;
+    }
 
     let mut ports: HashMap<_, u16, u8> = HashMap::try_from(take(&mut programs, "CAPTURED_PORTS")?)?;
     for port in &settings.ports {

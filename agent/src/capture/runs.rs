@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use thiserror::Error;
@@ -91,7 +92,7 @@ impl RunDirectory {
             Ok(cgroup) => Ok(Run {
                 cgroup,
                 record_path: path,
-                _record: record,
+                record,
             }),
             Err(error) => {
                 let _ = fs::remove_file(&path);
@@ -100,32 +101,17 @@ impl RunDirectory {
         }
     }
 
-    /// Several runs may begin in one process, and a process id returns: the first free number makes the name unique.
     fn new_record(&self) -> Result<(String, File, PathBuf), RunError> {
-        let started = start_time().unwrap_or_default();
-        for number in 0_u32.. {
-            let suffix = if number == 0 {
-                String::new()
-            } else {
-                format!("-{number}")
-            };
-            let name = format!("{NAME_PREFIX}{}-{started}{suffix}", process::id());
-            let path = self.path.join(&name);
-            match OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o644)
-                .open(&path)
-            {
-                Ok(record) => {
-                    record.lock().map_err(record_error(&path, "lock"))?;
-                    return Ok((name, record, path));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(record_error(&path, "make")(error)),
-            }
-        }
-        unreachable!("four thousand million runs in one process")
+        let name = unique_name();
+        let path = self.path.join(&name);
+        let record = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&path)
+            .map_err(record_error(&path, "make"))?;
+        record.lock().map_err(record_error(&path, "lock"))?;
+        Ok((name, record, path))
     }
 
     /// Removes what killed runs left: cgroups without processes, and their records.
@@ -184,6 +170,16 @@ fn stale_record(path: &Path) -> Result<Option<File>, RunError> {
     }
 }
 
+/// Several runs may begin in one process, and a process id returns.
+fn unique_name() -> String {
+    static BEGUN: AtomicU32 = AtomicU32::new(0);
+    let started = start_time().unwrap_or_default();
+    match BEGUN.fetch_add(1, Ordering::Relaxed) {
+        0 => format!("{NAME_PREFIX}{}-{started}", process::id()),
+        number => format!("{NAME_PREFIX}{}-{started}-{number}", process::id()),
+    }
+}
+
 /// When this process started, in clock ticks since boot: with its id, unique until the next boot.
 fn start_time() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/stat").ok()?;
@@ -197,12 +193,13 @@ fn start_time() -> Option<u64> {
         .ok()
 }
 
-/// A run that lives: its cgroup and the lock on its record.
+/// A run that lives: its cgroup and the lock on its record. Dropping it ends it as well as it can; [`Run::end`] says
+/// what could not be removed.
 #[derive(Debug)]
 pub struct Run {
     cgroup: Cgroup,
     record_path: PathBuf,
-    _record: File,
+    record: File,
 }
 
 impl Run {
@@ -214,7 +211,24 @@ impl Run {
     /// Removes the cgroup and the record. While a process still runs in the cgroup both stay, for a later sweep, and the
     /// error says so.
     pub fn end(self) -> Result<(), RunError> {
+        self.remove()
+    }
+
+    fn remove(&self) -> Result<(), RunError> {
         self.cgroup.remove()?;
-        fs::remove_file(&self.record_path).map_err(record_error(&self.record_path, "remove"))
+        match fs::remove_file(&self.record_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(record_error(&self.record_path, "remove")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // The record is still ours: its lock goes with the file, after this.
+        let _held = &self.record;
+        let _ = self.remove();
     }
 }

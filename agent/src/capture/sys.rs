@@ -2,12 +2,15 @@
 #![allow(unsafe_code, reason = "raw system calls, each with its reason")]
 
 use std::{
+    fs::File,
     io,
     mem::{size_of, size_of_val},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     os::unix::process::CommandExt,
     process::Command,
 };
+
+use tokio::io::{Interest, unix::AsyncFd};
 
 const BPF_PROG_ATTACH: libc::c_long = 8;
 const BPF_PROG_DETACH: libc::c_long = 9;
@@ -107,9 +110,15 @@ pub(super) fn monotonic_nanoseconds() -> u64 {
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
+/// Registers a file with the runtime, to be told of `interest`.
+pub(super) fn watch(file: File, interest: Interest) -> io::Result<AsyncFd<File>> {
+    // SAFETY: a File names the same open descriptor for as long as the AsyncFd owns it.
+    unsafe { AsyncFd::register_with_interest(file, interest) }.map_err(io::Error::from)
+}
+
 /// Has a command write "0" to `processes` (a `cgroup.procs`) before it executes: it moves itself in, so no moment
 /// passes in which it runs outside.
-pub(super) fn join_before_exec(command: &mut Command, processes: std::fs::File) {
+pub(super) fn join_before_exec(command: &mut Command, processes: File) {
     let join = move || io::Write::write_all(&mut &processes, b"0");
     // SAFETY: the closure does one write(2) of static bytes to a descriptor that it owns: async-signal-safe, no
     // allocation, no lock.

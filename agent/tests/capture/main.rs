@@ -1,0 +1,8 @@
+//! Capture on the real kernel: real programs, real cgroups, a network namespace for each test.
+//!
+//! Needs root. Clients are this very binary, started again inside the cgroup (see client.rs).
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod client;
+mod connects;
+mod support;
