@@ -238,3 +238,24 @@ fn the_examples_are_good() {
     }
     assert_eq!(count, 3);
 }
+
+/// The reference in docs/ is held to what the code does.
+#[test]
+fn the_reference_is_true() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let text = fs::read_to_string(path).unwrap();
+    let blocks: Vec<&str> = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        load([("configuration.md", block)], &environment).unwrap_or_else(|error| panic!("{error}"));
+    }
+    for provider in weir_ai::Provider::ALL {
+        let hosts: Vec<String> = provider.hosts().iter().map(|host| format!("`{host}`")).collect();
+        let row = format!("| `{}` | {} |", provider.field(), hosts.join(", "));
+        assert!(text.contains(&row), "the reference has no row {row}");
+    }
+}
