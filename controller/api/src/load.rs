@@ -8,7 +8,7 @@ use crate::snapshot::Snapshot;
 use crate::translate::translate_what_can_be;
 
 /// Reads texts, each with its name, and translates the objects of all of them together: [`parse`](crate::parse), [`Objects::extend`]
-/// and [`translate`] in one, save that all problems are told at once. A text without any object is a problem too: it is
+/// and [`translate`](crate::translate()) in one, save that all problems are told at once. A text without any object is a problem too: it is
 /// more likely a file caught in the middle of being written than a wish to configure nothing.
 ///
 /// # Errors
