@@ -28,11 +28,41 @@ pub fn built(name: &str) -> PathBuf {
     })
 }
 
-/// Where built tools and client environments are kept between clones: `$WEIR_CACHE`, or `~/.cache/weir`.
-pub fn cache() -> PathBuf {
-    if let Some(directory) = std::env::var_os("WEIR_CACHE") {
-        return directory.into();
-    }
-    let home = std::env::var_os("HOME").expect("HOME is set, or WEIR_CACHE");
-    PathBuf::from(home).join(".cache/weir")
+/// The Python that has the clients of `tests/clients/python`.
+///
+/// # Panics
+/// If its environment was not made, with the command that does.
+pub fn python() -> PathBuf {
+    made(xtask::cache::python(), "bin/python")
+}
+
+/// A program of `tests/clients/python`.
+pub fn python_program(name: &str) -> PathBuf {
+    xtask::cache::client_sources("python").join(name)
+}
+
+/// A program of `tests/clients/node`, beside its node_modules.
+///
+/// # Panics
+/// If its environment was not made, with the command that does.
+pub fn node_program(name: &str) -> PathBuf {
+    made(xtask::cache::node(), name)
+}
+
+/// The Go client.
+///
+/// # Panics
+/// If it was not built, with the command that does.
+pub fn go_client() -> PathBuf {
+    made(xtask::cache::go(), "chat")
+}
+
+fn made(environment: std::io::Result<PathBuf>, name: &str) -> PathBuf {
+    let path = environment.unwrap_or_else(|error| panic!("{error}")).join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo xtask setup` makes it",
+        path.display()
+    );
+    path
 }
