@@ -28,7 +28,10 @@ fn openai_client(command: &[&str]) {
         assert_eq!(finished.stdout, TEXT, "{}", finished.stderr);
         assert_openai(&finished, stream);
         let record = world.provider().all().pop().unwrap();
-        assert_eq!(record.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
+        assert_eq!(
+            record.header("authorization"),
+            Some(format!("Bearer {KEY}").as_str())
+        );
         assert_eq!(record.server_name.as_deref(), Some("provider.example"));
     }
 }
@@ -55,7 +58,10 @@ fn assert_openai(finished: &Finished, stream: bool) {
     }));
     // gpt-4o-mini: $0.15 and $0.60 per million tokens.
     let cost = INPUT as f64 * 0.15e-6 + OUTPUT as f64 * 0.60e-6;
-    let logged = line.get("weir.cost_usd").and_then(serde_json::Value::as_f64).unwrap();
+    let logged = line
+        .get("weir.cost_usd")
+        .and_then(serde_json::Value::as_f64)
+        .unwrap();
     assert!((logged - cost).abs() < 1e-12, "{logged} instead of {cost}");
 }
 
@@ -70,8 +76,18 @@ fn curl(version: &str, protocol: &str) {
         let body = body.to_string();
         let url = "https://api.openai.com/v1/chat/completions";
         let written = "\n%{http_version}";
-        let command =
-            ["curl", "-sSfN", version, "-w", written, "-H", "Content-Type: application/json", "-d", &body, url];
+        let command = [
+            "curl",
+            "-sSfN",
+            version,
+            "-w",
+            written,
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            &body,
+            url,
+        ];
         let finished = world.weir().run(&command).assert_exit(0);
         assert_openai(&finished, stream);
         let (answer, version) = finished.stdout.rsplit_once('\n').unwrap();
@@ -79,10 +95,16 @@ fn curl(version: &str, protocol: &str) {
         assert!(answer.contains("heard:"), "{answer}");
         if stream {
             assert!(answer.trim_end().ends_with("data: [DONE]"), "{answer}");
-            assert!(!answer.contains("usage"), "the usage that Weir asked for has to be stripped: {answer}");
+            assert!(
+                !answer.contains("usage"),
+                "the usage that Weir asked for has to be stripped: {answer}"
+            );
         }
         let record = world.provider().all().pop().unwrap();
-        assert_eq!(record.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
+        assert_eq!(
+            record.header("authorization"),
+            Some(format!("Bearer {KEY}").as_str())
+        );
     }
 }
 
@@ -131,7 +153,8 @@ fn openai_python_responses_embeddings_and_models() {
     let world = World::new();
     let command = [path(python()), path(python_program("openai_responses.py"))];
     let finished = world.weir().run(&command).assert_exit(0);
-    let expected = format!("{TEXT}{TEXT}[0.5, -0.25, 0.125]\n['gpt-4o-mini', 'gpt-4o', 'text-embedding-3-small']\n");
+    let expected =
+        format!("{TEXT}{TEXT}[0.5, -0.25, 0.125]\n['gpt-4o-mini', 'gpt-4o', 'text-embedding-3-small']\n");
     assert_eq!(finished.stdout, expected, "{}", finished.stderr);
     let [plain, stream, embeddings, models] = finished.access_log.as_slice() else {
         panic!("four exchanges expected: {:?}", finished.access_log)

@@ -2,29 +2,25 @@
 
 use std::path::PathBuf;
 
-use nix::unistd::Pid;
+use super::cgroup::ControlGroup;
 
-use super::cgroup::{self, ControlGroup};
-
-/// The cgroups of `weir run` that belong to `process`, or that stand in the world's own.
-pub fn cgroups(world: &ControlGroup, process: Pid) -> Vec<PathBuf> {
-    let mine = process.to_string();
-    let everywhere = cgroup::descendants(&cgroup::mount_point());
-    everywhere
-        .into_iter()
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("weir-run-")
-                && (path.starts_with(world.path()) || name.split('-').any(|part| part == mine))
-        })
-        .collect()
+/// The cgroups that runs of this world have left. Weir makes them below its own, which is the world's.
+pub fn cgroups(world: &ControlGroup) -> Vec<PathBuf> {
+    world.below()
 }
 
-/// Asserts that the run of `process` left no cgroup.
+/// Asserts that no run has left a cgroup, nor a record of itself.
 ///
 /// # Panics
-/// If it did.
-pub fn assert_no_cgroup(world: &ControlGroup, process: Pid) {
-    let left = cgroups(world, process);
+/// If one did.
+pub fn assert_nothing(world: &ControlGroup) {
+    let left = cgroups(world);
     assert!(left.is_empty(), "cgroups left behind: {left:?}");
+    let records: Vec<PathBuf> = std::fs::read_dir("/run/weir/runs")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name != ".lock"))
+        .collect();
+    assert!(records.is_empty(), "records left behind: {records:?}");
 }

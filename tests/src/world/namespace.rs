@@ -25,6 +25,15 @@ pub fn enter(addresses: &[&str]) {
         None::<&str>,
     )
     .unwrap_or_else(|error| panic!("cannot make the mounts private: {error}"));
+    // Weir keeps its runs' records in /run: each world has its own, or one test's run would sweep up after another's.
+    mount(
+        Some("tmpfs"),
+        "/run",
+        Some("tmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .unwrap_or_else(|error| panic!("cannot mount a tmpfs on /run: {error}"));
     let mut script = String::from("link set lo up\n");
     for address in addresses {
         // Duplicate address detection would keep an IPv6 address from use for a second.

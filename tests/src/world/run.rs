@@ -272,13 +272,13 @@ impl Running<'_> {
         status_bytes(self.process(), "VmHWM:")
     }
 
-    /// Waits for its end. The command's standard input is closed first.
+    /// Waits for its end, the only run of its world by then. The command's standard input is closed first.
     ///
     /// # Panics
     /// If it does not end within two minutes, if it panicked, or if it left a cgroup behind.
     pub fn finish(mut self) -> Finished {
         let finished = self.wait();
-        leftovers::assert_no_cgroup(self.world.control_group(), finished.process);
+        leftovers::assert_nothing(self.world.control_group());
         finished
     }
 
@@ -292,7 +292,6 @@ impl Running<'_> {
         self.waited = true;
         let finished = Finished {
             status,
-            process: self.process(),
             stdout: self.stdout.finish(),
             stderr: self.stderr.finish(),
             access_log: log::read(&self.access_log),
@@ -345,8 +344,6 @@ fn status_bytes(process: Pid, field: &str) -> u64 {
 pub struct Finished {
     /// Its exit status.
     pub status: ExitStatus,
-    /// What its process id was.
-    pub process: Pid,
     /// The command's standard output.
     pub stdout: String,
     /// The error output of the command and of Weir.
