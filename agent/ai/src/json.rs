@@ -103,6 +103,11 @@ impl Number {
         })
     }
 
+    /// Whether any digits may follow and change nothing.
+    fn takes_digits(self) -> bool {
+        matches!(self, Self::Integer | Self::Fraction | Self::ExponentDigits)
+    }
+
     fn may_end(self) -> bool {
         matches!(
             self,
@@ -230,6 +235,13 @@ impl JsonScan {
                     if let Some(next) = number.next(byte) {
                         self.state = State::Number(next);
                         at += 1;
+                        if next.takes_digits() {
+                            // embeddings are long lists of long numbers
+                            at += piece[at..]
+                                .iter()
+                                .take_while(|byte| byte.is_ascii_digit())
+                                .count();
+                        }
                     } else if number.may_end() {
                         self.close_value(Kind::Number, piece, at, capture_from, found);
                     } else {
