@@ -214,3 +214,20 @@ fn what_no_run_has_used_for_long_is_swept() {
     sweep(directory.path(), &[&ours], now);
     assert!(!held.exists(), "its run has ended");
 }
+
+#[test]
+fn a_directory_that_the_commands_user_may_not_enter_is_found() {
+    let outer = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(outer.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let private = outer.path().join("private");
+    let authority = LocalAuthority::open(&private.join("state")).expect("a root");
+    let files = TrustFiles::write(&private.join("state"), &authority, |_| None).expect("files");
+    let somebody = 4_000_000;
+    assert_eq!(files.unreachable_for(somebody, somebody), None);
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).expect("ours");
+    let found = files.unreachable_for(somebody, somebody);
+    assert_eq!(found, Some(private.canonicalize().expect("it is there")));
+    assert_eq!(files.unreachable_for(0, 0), None);
+    let owner = nix::unistd::geteuid().as_raw();
+    assert_eq!(files.unreachable_for(owner, somebody), None);
+}

@@ -8,7 +8,7 @@ use rustls::{
     AlertDescription, ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection,
 };
 
-use super::{DistrustReporter, REPORTED, Runtime, is_distrust};
+use super::{DistrustReporter, REPORTED, Runtime, is_distrust, may_be_distrust};
 use crate::trust::{LocalAuthority, roots_from_pem};
 
 fn alert(description: AlertDescription) -> rustls::Error {
@@ -134,6 +134,25 @@ fn a_command_is_reported_once_with_its_mend() {
         other.starts_with("\"app\\n\\u{1b}[2J\" does not trust"),
         "the name is the caller's: {other}"
     );
+}
+
+#[test]
+fn a_silent_close_is_suspicious_and_no_more() {
+    let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof");
+    assert!(may_be_distrust(&closed) && !is_distrust(&closed));
+    assert!(!may_be_distrust(&io::Error::new(
+        io::ErrorKind::InvalidData,
+        alert(AlertDescription::ProtocolVersion)
+    )));
+    let reporter = DistrustReporter::new(Path::new("/var/lib/weir/root.pem"));
+    let report = reporter
+        .report_suspicion("node", "api.openai.com")
+        .expect("a new command");
+    assert!(
+        report.contains("hung up when it saw Weir's certificate"),
+        "{report}"
+    );
+    assert_eq!(reporter.report("node", "api.openai.com"), None, "once is enough");
 }
 
 #[test]
