@@ -72,11 +72,11 @@ fn several_models_the_costliest_first_with_what_has_none_last() {
         table(&records),
         "\
 model            requests  errors      input  cached   output      cost
-claude-opus-4-1         1       0      1,000       0      100   $2.2500
-gpt-4o-mini             4       1  3,703,701       0  370,368   $0.0555
+claude-opus-4-1         1       0      1,000       0      100    $2.250
+gpt-4o-mini             4       1  3,703,701       0  370,368    $0.056
 our-own-model           1       0      1,000     128      200  unpriced
 (models)                1       0          -       -        -         -
-total                   7       1  3,705,701     128  370,668   $2.3055
+total                   7       1  3,705,701     128  370,668    $2.306
 1 request went to models without a known price; the total cost lacks it.
 "
     );
@@ -177,6 +177,22 @@ fn rows_are_bounded_and_none_is_lost() {
     assert!(lines[51].starts_with("(other) "), "{}", lines[51]);
     assert_eq!(lines[51].split_whitespace().nth(1), Some("1,450"));
     assert_eq!(lines[52].split_whitespace().nth(1), Some("1,500"));
+}
+
+#[test]
+fn small_amounts_beside_large_ones_can_be_read() {
+    assert_eq!(
+        table(&[
+            costing("gpt-4o-mini", 4521, 1_221_150),
+            costing("text-embedding-3-small", 894, 17_880)
+        ]),
+        "\
+model                   requests  errors  input  cached  output       cost
+gpt-4o-mini                    1       0  4,521       0     452  $0.001221
+text-embedding-3-small         1       0    894       0      89  $0.000018
+total                          2       0  5,415       0     541  $0.001239
+"
+    );
 }
 
 #[test]
