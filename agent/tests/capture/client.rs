@@ -27,6 +27,9 @@ fn client() {
         return;
     };
     let words: Vec<&str> = arguments.split(' ').collect();
+    if words[0] == "agent" {
+        return crate::agent::serve(&words[1..]);
+    }
     let address: SocketAddr = words[1].parse().unwrap();
     let said = match words[0] {
         "blocking" => blocking(address, &|_| Ok(())),
@@ -70,8 +73,8 @@ fn tcp(address: SocketAddr) -> io::Result<Socket> {
 /// What the other side said, and who it claims to be.
 fn heard(mut socket: Socket) -> io::Result<String> {
     let mut text = String::new();
-    let peer = socket.peer_addr()?.as_socket().unwrap();
     socket.read_to_string(&mut text)?;
+    let peer = socket.peer_addr()?.as_socket().unwrap();
     Ok(format!("reached {text}, peer {peer}"))
 }
 
