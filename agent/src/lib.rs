@@ -1,6 +1,12 @@
 //! Weir's node agent: capture → downstream → exchange → upstream.
 //!
-//! `policy` and `telemetry` are read by those rooms and know none of them.
+//! `policy`, `trust` and `telemetry` are read by those rooms and know none of them; `cli` puts them together.
 
 pub mod capture;
+pub mod cli;
+pub mod downstream;
+pub mod exchange;
+pub mod policy;
 pub mod telemetry;
+pub mod trust;
+pub mod upstream;

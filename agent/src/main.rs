@@ -1,2 +1,7 @@
 //! The `weir` command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir_agent::cli::main()
+}

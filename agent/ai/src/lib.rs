@@ -9,12 +9,18 @@ mod decode;
 mod dialect;
 mod endpoint;
 mod error;
+mod json;
+mod needles;
 mod price;
 mod provider;
 mod request;
 mod response;
+mod sse;
 mod stream_filter;
 mod usage;
+
+#[cfg(test)]
+mod testing;
 
 pub use decode::{DecodeError, Decoder};
 pub use dialect::{CredentialHeader, Dialect};

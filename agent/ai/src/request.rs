@@ -4,11 +4,66 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::Endpoint;
+use crate::json::{Found, JsonScan, Kind, Path};
+
+const MODEL: usize = 0;
+const STREAM: usize = 1;
+const OPTIONS: usize = 2;
+const INCLUDE_USAGE: usize = 3;
+const WHOLE: &[Path] = &[
+    Path {
+        keys: &["model"],
+        capture: true,
+    },
+    Path {
+        keys: &["stream"],
+        capture: false,
+    },
+    Path {
+        keys: &["stream_options"],
+        capture: false,
+    },
+    Path {
+        keys: &["stream_options", "include_usage"],
+        capture: false,
+    },
+];
 
 /// Rides on a request's body: whatever its pieces, in bounded memory, never failing. Of a body that is not the
 /// JSON object that the endpoint takes it just knows less.
+///
+/// Where a key is repeated the last one holds, as for the providers' own parsers.
 #[derive(Debug)]
-pub struct RequestScan;
+pub struct RequestScan {
+    endpoint: Endpoint,
+    json: Option<JsonScan>,
+    members: Members,
+    /// Where the top-level object ends, and whether it began at all.
+    end: TopLevel,
+}
+
+#[derive(Default, Debug)]
+struct Members {
+    model: Option<String>,
+    stream: Option<bool>,
+    options: Option<Options>,
+    /// The last `include_usage`, not yet known to be inside which `stream_options`.
+    include_usage: Option<(Kind, Range<u64>)>,
+}
+
+#[derive(Debug)]
+struct Options {
+    kind: Kind,
+    range: Range<u64>,
+    include_usage: Option<(Kind, Range<u64>)>,
+}
+
+/// The place of the last byte that is not whitespace: in a complete document the brace that closes it.
+#[derive(Default, Debug)]
+struct TopLevel {
+    pushed: u64,
+    last: Option<(u64, u8)>,
+}
 
 /// What a request's body says, as far as it was seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,21 +88,36 @@ pub struct Splice {
 impl RequestScan {
     /// A scan of a body sent to `endpoint`.
     pub fn new(endpoint: Endpoint) -> Self {
-        let _ = endpoint;
-        Self
+        let json = endpoint
+            .reads_request()
+            .then(|| JsonScan::new(WHOLE).unescaping_keys());
+        Self {
+            endpoint,
+            json,
+            members: Members::default(),
+            end: TopLevel::default(),
+        }
     }
 
     /// Takes the next piece of the body.
     pub fn push(&mut self, piece: &[u8]) {
-        let _ = piece;
+        let Some(json) = &mut self.json else { return };
+        json.push(piece, &mut |found| self.members.take(&found));
+        if let Some(at) = piece
+            .iter()
+            .rposition(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
+        {
+            self.end.last = Some((self.end.pushed + at as u64, piece[at]));
+        }
+        self.end.pushed += piece.len() as u64;
     }
 
     /// What is known so far.
     pub fn facts(&self) -> RequestFacts<'_> {
         RequestFacts {
-            model: None,
-            stream: None,
-            complete: false,
+            model: self.members.model.as_deref(),
+            stream: self.members.stream,
+            complete: self.json.as_ref().is_some_and(JsonScan::is_complete),
         }
     }
 
@@ -56,11 +126,79 @@ impl RequestScan {
     /// whole body was pushed. Not to be applied where
     /// [`Provider::stream_usage_on_request`](crate::Provider::stream_usage_on_request) is false.
     pub fn usage_splice(&self) -> Option<Splice> {
-        None
+        let completions = matches!(self.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+        if !completions || !self.facts().complete || self.members.stream != Some(true) {
+            return None;
+        }
+        let (range, insert): (_, &[u8]) = match &self.members.options {
+            None => match self.end.last {
+                // `stream` is a member, so a comma is always needed
+                Some((close, b'}')) => (close..close, br#","stream_options":{"include_usage":true}"#),
+                _ => return None,
+            },
+            Some(Options {
+                kind: Kind::Null,
+                range,
+                ..
+            }) => (range.clone(), br#"{"include_usage":true}"#),
+            Some(Options {
+                kind: Kind::Object { empty },
+                range,
+                include_usage: None,
+            }) => {
+                let close = range.end - 1;
+                let insert: &[u8] = if *empty {
+                    br#""include_usage":true"#
+                } else {
+                    br#","include_usage":true"#
+                };
+                (close..close, insert)
+            }
+            Some(Options {
+                include_usage: Some((Kind::False | Kind::Null, range)),
+                ..
+            }) => (range.clone(), b"true"),
+            // asked already, or something that the provider will refuse in its own words
+            Some(_) => return None,
+        };
+        Some(Splice {
+            range,
+            insert: Cow::Borrowed(insert),
+        })
     }
 
     /// Whether the client itself asked for usage in the stream, so that its event must reach it.
     pub fn asked_for_usage(&self) -> bool {
-        false
+        let options = self.members.options.as_ref();
+        options
+            .and_then(|options| options.include_usage.as_ref())
+            .is_some_and(|(kind, _)| *kind == Kind::True)
     }
 }
+
+impl Members {
+    fn take(&mut self, found: &Found<'_>) {
+        match found.path {
+            MODEL => self.model = found.bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()),
+            STREAM => {
+                self.stream = match found.kind {
+                    Kind::True => Some(true),
+                    Kind::False => Some(false),
+                    _ => None,
+                }
+            }
+            OPTIONS => {
+                self.options = Some(Options {
+                    kind: found.kind,
+                    range: found.start..found.end,
+                    include_usage: self.include_usage.take(),
+                });
+            }
+            INCLUDE_USAGE => self.include_usage = Some((found.kind, found.start..found.end)),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,90 @@
 //! What an exchange was: access log, metrics, table.
+//!
+//! [`Telemetry`] is handed to whoever settles exchanges. It never looks at a body and holds no key.
 
+mod access_log;
+mod connections;
+mod line;
+mod metrics;
+mod models;
 pub mod record;
+mod serve;
+mod table;
+
+use std::sync::Arc;
+
+pub use access_log::{AccessLog, AccessLogError};
+pub use connections::ConnectionGuard;
+pub use serve::{MetricsServer, ServeError};
+
+use connections::Connections;
+use metrics::Metrics;
+use record::{ConnectionKind, ExchangeRecord};
+use table::Table;
+
+/// Where settled exchanges and connections are reported. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Telemetry(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    access_log: Option<AccessLog>,
+    connections: Arc<Connections>,
+    metrics: Metrics,
+    table: Table,
+}
+
+impl Telemetry {
+    /// Metrics and table always, and the access log where there is one.
+    pub fn new(access_log: Option<AccessLog>) -> Self {
+        let connections = Arc::new(Connections::default());
+        Self(Arc::new(Inner {
+            access_log,
+            metrics: Metrics::new(Arc::clone(&connections)),
+            connections,
+            table: Table::default(),
+        }))
+    }
+
+    /// Reports an exchange that has ended. To be called once for each, however it ended.
+    ///
+    /// A microsecond or so, without a system call, unless the access log's reader is slower than the exchanges:
+    /// no line is lost, so the caller then waits for room.
+    pub fn settle(&self, record: &ExchangeRecord) {
+        self.0.metrics.settle(record);
+        self.0.table.settle(record);
+        if let Some(access_log) = &self.0.access_log {
+            access_log.settle(record);
+        }
+    }
+
+    /// Counts a captured connection, which is active until the guard is dropped.
+    pub fn connection(&self, kind: ConnectionKind) -> ConnectionGuard {
+        Connections::open(&self.0.connections, kind)
+    }
+
+    /// Notes the host that a relayed connection went to, where the client named one: the table's footnote lists
+    /// some of them, so that a user who misses an exchange sees where it went.
+    pub fn relayed_to(&self, host: &str) {
+        self.0.connections.relayed_to(host);
+    }
+
+    /// The metrics, in the exposition format of OpenMetrics 1.0.
+    pub fn render_metrics(&self) -> String {
+        self.0.metrics.render()
+    }
+
+    /// The table that `weir run` prints at its end: several lines, each ended.
+    pub fn table(&self) -> String {
+        self.0.table.render(&self.0.connections.summary())
+    }
+
+    /// Writes out what the access log still holds, and ends it. To be called when the last exchange is settled;
+    /// blocks until the file or pipe has taken all.
+    pub fn close(&self) -> Result<(), AccessLogError> {
+        self.0.access_log.as_ref().map_or(Ok(()), AccessLog::close)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,25 @@
-//! Weir objects, and `translate`: objects to the snapshot that an agent serves from.
+//! Weir's objects, and `translate`: objects to the snapshot that an agent serves from.
+//!
+//! There is one configuration model, Kubernetes objects. `weir run -f` reads them from a file with [`parse`], a controller from the API
+//! server; both come to the same [`Snapshot`] by the same [`translate`].
+
+mod names;
+mod objects;
+mod problem;
+mod schema;
+mod secret;
+mod snapshot;
+mod translate;
+mod tree;
+pub mod types;
+
+pub use objects::{Objects, parse};
+pub use problem::{Problem, Problems};
+pub use snapshot::{Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
+pub use translate::{load, translate};
+pub use types::{AllowedNamespaces, Dial, OnUntrusted};
+
+/// `apiVersion` of the objects that are Weir's own.
+pub const API_VERSION: &str = "weir.dev/v1alpha1";
+/// Where objects without a namespace are, and the command that `weir run` captures.
+pub const DEFAULT_NAMESPACE: &str = "default";

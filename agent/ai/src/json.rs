@@ -1,0 +1,542 @@
+//! An incremental JSON scanner: checks structure, and reports the values at a few given paths.
+//!
+//! Why not a parser: bodies are large and come in pieces, and of each only a name, a flag or a small object matters.
+//! The scanner holds no more than the value being captured; strings are skipped with memchr. Its grammar is RFC 8259,
+//! save that the inside of strings (escapes, UTF-8, control characters) is not checked.
+
+use memchr::memchr2;
+
+/// Paths are no deeper than this.
+const PATH_DEPTH: usize = 4;
+/// Values nested deeper than this are taken for broken: serde_json and most providers' parsers stop far earlier.
+const NESTING: usize = 512;
+/// A captured value that is longer is reported without its bytes.
+const CAPTURE_LIMIT: usize = 64 * 1024;
+/// Longer keys match no path. Long enough for any of ours with each letter written as an escape.
+const KEY_LIMIT: usize = 128;
+
+/// A place in the document, by object keys.
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) keys: &'static [&'static str],
+    /// Whether the value's bytes are wanted. Paths of which one lies within the other cannot both be captured.
+    pub(crate) capture: bool,
+}
+
+/// What kind of value was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Null,
+    True,
+    False,
+    Number,
+    String,
+    Object { empty: bool },
+    Array { empty: bool },
+}
+
+/// A value at one of the paths, reported when it has closed.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    /// The index of its path.
+    pub(crate) path: usize,
+    pub(crate) kind: Kind,
+    /// Where it begins, from the document's first byte.
+    pub(crate) start: u64,
+    /// Where it ends: one past its last byte.
+    pub(crate) end: u64,
+    /// Its bytes, where they were wanted and not too many.
+    pub(crate) bytes: Option<&'a [u8]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// A value must follow.
+    Value,
+    /// A value or `]`.
+    FirstElement,
+    /// A key or `}`.
+    FirstKey,
+    /// A key.
+    Key,
+    Colon,
+    /// A comma, or the end of the container.
+    After,
+    String {
+        escaped: bool,
+        key: bool,
+    },
+    Literal {
+        rest: &'static [u8],
+        kind: Kind,
+    },
+    Number(Number),
+    Complete,
+    Broken,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Number {
+    Minus,
+    Zero,
+    Integer,
+    Point,
+    Fraction,
+    Exponent,
+    ExponentSign,
+    ExponentDigits,
+}
+
+impl Number {
+    /// `None`: the byte does not belong to the number.
+    fn next(self, byte: u8) -> Option<Self> {
+        use Number::{Exponent, ExponentDigits, ExponentSign, Fraction, Integer, Minus, Point, Zero};
+        Some(match (self, byte) {
+            (Minus, b'0') => Zero,
+            (Minus, b'1'..=b'9') | (Integer, b'0'..=b'9') => Integer,
+            (Zero | Integer, b'.') => Point,
+            (Point | Fraction, b'0'..=b'9') => Fraction,
+            (Zero | Integer | Fraction, b'e' | b'E') => Exponent,
+            (Exponent, b'+' | b'-') => ExponentSign,
+            (Exponent | ExponentSign | ExponentDigits, b'0'..=b'9') => ExponentDigits,
+            _ => return None,
+        })
+    }
+
+    fn may_end(self) -> bool {
+        matches!(
+            self,
+            Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits
+        )
+    }
+}
+
+/// A container or value on the way to a path.
+#[derive(Clone, Copy, Default, Debug)]
+struct Level {
+    /// The paths that lead through this value, a bit each.
+    through: u32,
+    /// The path that ends at this value, plus one.
+    path: u8,
+    start: u64,
+    empty: bool,
+}
+
+/// The key being read, where it could be one of a path's.
+#[derive(Clone, Debug)]
+struct KeyBuffer {
+    bytes: [u8; KEY_LIMIT],
+    length: usize,
+    escaped: bool,
+}
+
+impl KeyBuffer {
+    fn extend(&mut self, piece: &[u8]) {
+        let end = self.length.saturating_add(piece.len());
+        if let Some(room) = self.bytes.get_mut(self.length..end) {
+            room.copy_from_slice(piece);
+        }
+        self.length = end;
+    }
+}
+
+/// The scanner. Push the document's pieces in order.
+#[derive(Clone, Debug)]
+pub(crate) struct JsonScan {
+    paths: &'static [Path],
+    /// Compare keys as they are meant, not as they are written.
+    unescape: bool,
+    state: State,
+    depth: usize,
+    /// Whether each container is an object, a bit each.
+    objects: [u64; NESTING / 64],
+    /// `levels[d]` is the value at depth `d` that is open or about to be.
+    levels: [Level; PATH_DEPTH + 1],
+    key: KeyBuffer,
+    /// The depth of the value being captured.
+    capturing: Option<usize>,
+    captured: Vec<u8>,
+    /// Bytes pushed before this piece.
+    offset: u64,
+}
+
+impl JsonScan {
+    /// At most 32 paths.
+    pub(crate) fn new(paths: &'static [Path]) -> Self {
+        debug_assert!(paths.len() <= 32 && paths.iter().all(|path| path.keys.len() <= PATH_DEPTH));
+        let mut scan = Self {
+            paths,
+            unescape: false,
+            state: State::Value,
+            depth: 0,
+            objects: [0; NESTING / 64],
+            levels: [Level::default(); PATH_DEPTH + 1],
+            key: KeyBuffer {
+                bytes: [0; KEY_LIMIT],
+                length: 0,
+                escaped: false,
+            },
+            capturing: None,
+            captured: Vec::new(),
+            offset: 0,
+        };
+        scan.reset();
+        scan
+    }
+
+    /// Takes `"mod\u0065l"` for the key `model`, as a parser does.
+    pub(crate) fn unescaping_keys(mut self) -> Self {
+        self.unescape = true;
+        self
+    }
+
+    /// Back to the start of a new document.
+    pub(crate) fn reset(&mut self) {
+        self.state = State::Value;
+        self.depth = 0;
+        self.levels[0] = Level {
+            through: u32::MAX,
+            ..Level::default()
+        };
+        self.capturing = None;
+        self.captured.clear();
+        self.offset = 0;
+    }
+
+    /// Whether the top-level value has closed and only whitespace has followed.
+    /// A bare number is complete only with whitespace behind it: nothing else says that it has ended.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state == State::Complete
+    }
+
+    /// Whether this is no JSON document. What was found before stands.
+    #[cfg(test)]
+    pub(crate) fn is_broken(&self) -> bool {
+        self.state == State::Broken
+    }
+
+    /// Takes the next piece and reports each value that closes in it.
+    pub(crate) fn push(&mut self, piece: &[u8], found: &mut impl FnMut(Found<'_>)) {
+        let mut at = 0;
+        // The first byte in this piece that belongs to the value being captured.
+        let mut capture_from = 0;
+        while at < piece.len() {
+            match self.state {
+                State::String { escaped, key } => {
+                    at = self.string(piece, at, escaped, key, capture_from, found)
+                }
+                State::Number(number) => {
+                    let byte = piece[at];
+                    if let Some(next) = number.next(byte) {
+                        self.state = State::Number(next);
+                        at += 1;
+                    } else if number.may_end() {
+                        self.close_value(Kind::Number, piece, at, capture_from, found);
+                    } else {
+                        self.state = State::Broken;
+                    }
+                }
+                State::Literal { rest, kind } => {
+                    let length = rest.len().min(piece.len() - at);
+                    if piece[at..at + length] != rest[..length] {
+                        self.state = State::Broken;
+                        continue;
+                    }
+                    at += length;
+                    if length == rest.len() {
+                        self.close_value(kind, piece, at, capture_from, found);
+                    } else {
+                        self.state = State::Literal {
+                            rest: &rest[length..],
+                            kind,
+                        };
+                    }
+                }
+                State::Broken => break,
+                _ => {
+                    let byte = piece[at];
+                    if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                        at += 1;
+                        continue;
+                    }
+                    self.structure(byte, piece, at, &mut capture_from, found);
+                    at += 1;
+                }
+            }
+        }
+        if self.capturing.is_some() && self.state != State::Broken {
+            self.keep(&piece[capture_from..]);
+        }
+        self.offset += piece.len() as u64;
+    }
+
+    /// One byte between values, keys and the like; not whitespace.
+    fn structure(
+        &mut self,
+        byte: u8,
+        piece: &[u8],
+        at: usize,
+        capture_from: &mut usize,
+        found: &mut impl FnMut(Found<'_>),
+    ) {
+        match (self.state, byte) {
+            (State::FirstElement, b']') | (State::FirstKey, b'}') => {
+                self.close_container(byte, piece, at + 1, *capture_from, found);
+            }
+            (State::Value | State::FirstElement, _) => self.open_value(byte, at, capture_from),
+            (State::FirstKey | State::Key, b'"') => {
+                self.key.length = 0;
+                self.key.escaped = false;
+                self.state = State::String {
+                    escaped: false,
+                    key: true,
+                };
+            }
+            (State::Colon, b':') => self.state = State::Value,
+            (State::After, b',') => {
+                self.state = if self.in_object() {
+                    State::Key
+                } else {
+                    State::Value
+                };
+            }
+            (State::After, b']' | b'}') => self.close_container(byte, piece, at + 1, *capture_from, found),
+            _ => self.state = State::Broken,
+        }
+    }
+
+    fn in_object(&self) -> bool {
+        let index = self.depth - 1;
+        self.objects[index / 64] & (1 << (index % 64)) != 0
+    }
+
+    fn open_value(&mut self, byte: u8, at: usize, capture_from: &mut usize) {
+        let depth = self.depth;
+        if let Some(parent) = depth
+            .checked_sub(1)
+            .and_then(|parent| self.levels.get_mut(parent))
+        {
+            parent.empty = false;
+        }
+        if depth > 0 && depth <= PATH_DEPTH {
+            let level = &mut self.levels[depth];
+            level.start = self.offset + at as u64;
+            level.empty = true;
+            if let Some(path) = (level.path as usize).checked_sub(1)
+                && self.paths[path].capture
+                && self.capturing.is_none()
+            {
+                self.capturing = Some(depth);
+                self.captured.clear();
+                *capture_from = at;
+            }
+        }
+        self.state = match byte {
+            b'"' => State::String {
+                escaped: false,
+                key: false,
+            },
+            b'{' | b'[' => return self.open_container(byte == b'{'),
+            b't' => State::Literal {
+                rest: b"rue",
+                kind: Kind::True,
+            },
+            b'f' => State::Literal {
+                rest: b"alse",
+                kind: Kind::False,
+            },
+            b'n' => State::Literal {
+                rest: b"ull",
+                kind: Kind::Null,
+            },
+            b'-' => State::Number(Number::Minus),
+            b'0' => State::Number(Number::Zero),
+            b'1'..=b'9' => State::Number(Number::Integer),
+            _ => State::Broken,
+        };
+    }
+
+    fn open_container(&mut self, object: bool) {
+        if self.depth == NESTING {
+            self.state = State::Broken;
+            return;
+        }
+        if self.depth == 0 {
+            self.levels[0].empty = true;
+        }
+        let bit = 1 << (self.depth % 64);
+        let word = &mut self.objects[self.depth / 64];
+        *word = if object { *word | bit } else { *word & !bit };
+        self.depth += 1;
+        if self.depth <= PATH_DEPTH {
+            // No path leads through an array; an object's members get theirs with their keys.
+            self.levels[self.depth] = Level::default();
+        }
+        self.state = if object {
+            State::FirstKey
+        } else {
+            State::FirstElement
+        };
+    }
+
+    fn close_container(
+        &mut self,
+        byte: u8,
+        piece: &[u8],
+        end: usize,
+        capture_from: usize,
+        found: &mut impl FnMut(Found<'_>),
+    ) {
+        let object = self.in_object();
+        if object != (byte == b'}') {
+            self.state = State::Broken;
+            return;
+        }
+        self.depth -= 1;
+        let empty = self.levels.get(self.depth).is_some_and(|level| level.empty);
+        let kind = if object {
+            Kind::Object { empty }
+        } else {
+            Kind::Array { empty }
+        };
+        self.close_value(kind, piece, end, capture_from, found);
+    }
+
+    /// A value at the present depth ends before `end` in this piece.
+    fn close_value(
+        &mut self,
+        kind: Kind,
+        piece: &[u8],
+        end: usize,
+        capture_from: usize,
+        found: &mut impl FnMut(Found<'_>),
+    ) {
+        let depth = self.depth;
+        self.state = if depth == 0 { State::Complete } else { State::After };
+        let Some(level) = self.levels.get(depth) else {
+            return;
+        };
+        let Some(path) = (level.path as usize).checked_sub(1) else {
+            return;
+        };
+        let start = level.start;
+        let mut bytes = None;
+        if self.capturing == Some(depth) {
+            self.capturing = None;
+            let part = &piece[capture_from..end];
+            if self.captured.is_empty() {
+                bytes = Some(part);
+            } else {
+                self.keep(part);
+                bytes = Some(self.captured.as_slice());
+            }
+            bytes = bytes.filter(|bytes| bytes.len() <= CAPTURE_LIMIT);
+        }
+        found(Found {
+            path,
+            kind,
+            start,
+            end: self.offset + end as u64,
+            bytes,
+        });
+    }
+
+    /// Remembers captured bytes; one more than the limit tells that there were too many.
+    fn keep(&mut self, part: &[u8]) {
+        let room = (CAPTURE_LIMIT + 1).saturating_sub(self.captured.len());
+        self.captured.extend_from_slice(&part[..part.len().min(room)]);
+    }
+
+    /// Skips through a string; answers where to go on.
+    fn string(
+        &mut self,
+        piece: &[u8],
+        mut at: usize,
+        mut escaped: bool,
+        key: bool,
+        capture_from: usize,
+        found: &mut impl FnMut(Found<'_>),
+    ) -> usize {
+        let from = at;
+        let read_key = key && self.depth <= PATH_DEPTH && self.levels[self.depth - 1].through != 0;
+        loop {
+            if escaped {
+                if at == piece.len() {
+                    break;
+                }
+                at += 1;
+                escaped = false;
+            }
+            match memchr2(b'"', b'\\', &piece[at..]) {
+                None => {
+                    at = piece.len();
+                    break;
+                }
+                Some(skip) if piece[at + skip] == b'\\' => {
+                    at += skip + 1;
+                    escaped = true;
+                    self.key.escaped = true;
+                }
+                Some(skip) => {
+                    at += skip;
+                    if !key {
+                        self.close_value(Kind::String, piece, at + 1, capture_from, found);
+                    } else {
+                        self.state = State::Colon;
+                        if read_key {
+                            self.end_key(&piece[from..at]);
+                        } else if self.depth <= PATH_DEPTH {
+                            self.levels[self.depth] = Level::default();
+                        }
+                    }
+                    return at + 1;
+                }
+            }
+        }
+        if read_key {
+            self.key.extend(&piece[from..at]);
+        }
+        self.state = State::String { escaped, key };
+        at
+    }
+
+    /// The key is whole: which paths does the value lie on that follows it?
+    fn end_key(&mut self, part: &[u8]) {
+        let depth = self.depth;
+        let parent = self.levels[depth - 1].through;
+        let unescaped;
+        let key = if self.key.length == 0 {
+            part
+        } else {
+            self.key.extend(part);
+            // too long for the buffer: no path's key, and no path has an empty one
+            self.key.bytes.get(..self.key.length).unwrap_or_default()
+        };
+        let key = if self.key.escaped && self.unescape && key.len() <= KEY_LIMIT {
+            let quoted = [b"\"", key, b"\""].concat();
+            unescaped = serde_json::from_slice::<String>(&quoted).unwrap_or_default();
+            unescaped.as_bytes()
+        } else {
+            key
+        };
+        let mut level = Level::default();
+        for (index, path) in self.paths.iter().enumerate() {
+            if parent & (1 << index) != 0
+                && path
+                    .keys
+                    .get(depth - 1)
+                    .is_some_and(|name| name.as_bytes() == key)
+            {
+                if path.keys.len() == depth {
+                    level.path = index as u8 + 1;
+                } else {
+                    level.through |= 1 << index;
+                }
+            }
+        }
+        self.levels[depth] = level;
+    }
+}
+
+#[cfg(test)]
+mod tests;

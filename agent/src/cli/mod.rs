@@ -1,0 +1,41 @@
+//! The command line: one file a subcommand.
+
+mod log;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Weir: a transparent interceptor for AI traffic.
+#[derive(Parser, Debug)]
+#[command(name = "weir", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Run a command with its AI traffic intercepted.
+    Run(run::Arguments),
+}
+
+/// Weir itself failed: as env(1), nohup(1) and their like have it.
+const FAILED: u8 = 125;
+
+/// The program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Where the terminal is gone there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { FAILED.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    log::start();
+    match arguments.command {
+        Command::Run(arguments) => run::main(arguments),
+    }
+}

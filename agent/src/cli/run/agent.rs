@@ -1,0 +1,160 @@
+//! The agent of one run: everything that serves the command, started and ended together.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use weir_ai::Provider;
+use weir_api::{Auth, Snapshot};
+
+use super::user::RunAs;
+use super::{Arguments, CAPTURED_PORTS, Failure};
+use crate::capture::{Capture, CaptureSettings, Cgroup, Run, RunDirectory, preflight};
+use crate::downstream::Downstream;
+use crate::exchange::Services;
+use crate::policy::{FileSource, SnapshotHandle};
+use crate::telemetry::record::Workload;
+use crate::telemetry::{AccessLog, MetricsServer, Telemetry};
+use crate::trust::{self, LocalAuthority, TrustFiles};
+use crate::upstream::{Upstream, UpstreamTls};
+
+/// How long connections may take to end once every process that opened them has ended.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// The namespace of what is captured by `weir run`.
+const NAMESPACE: &str = "default";
+
+/// What runs beside the command.
+pub(super) struct Agent {
+    runtime: Runtime,
+    run: Run,
+    trust_files: TrustFiles,
+    snapshot: SnapshotHandle,
+    /// Watches the files for as long as it lives.
+    _source: Option<FileSource>,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Starts everything; a command put into the cgroup from here on is captured.
+    pub(super) fn start(arguments: &Arguments, run_as: &RunAs) -> Result<Self, Failure> {
+        preflight::check()?;
+        let authority = Arc::new(LocalAuthority::open(&arguments.state_dir)?);
+        let trust_files = TrustFiles::write(&arguments.state_dir, &authority, |name| std::env::var_os(name))?;
+        let source = match arguments.files.as_slice() {
+            [] => None,
+            files => Some(FileSource::start(files)?),
+        };
+        let snapshot = match &source {
+            Some(source) => source.handle(),
+            None => SnapshotHandle::new(Snapshot::zero_configuration()),
+        };
+        let telemetry = Telemetry::new(arguments.access_log.as_deref().map(AccessLog::open).transpose()?);
+        let services = Services {
+            workload: Arc::new(Workload {
+                namespace: NAMESPACE.to_owned(),
+                pod: None,
+                service_account: run_as.name.clone(),
+            }),
+            snapshot: snapshot.clone(),
+            telemetry: telemetry.clone(),
+            upstream: Upstream::new(UpstreamTls::new(trust::upstream_roots()?)),
+        };
+        let downstream = Arc::new(Downstream::new(Arc::new(services), authority));
+
+        let runs = RunDirectory::open(RunDirectory::DEFAULT)?;
+        runs.sweep_stale()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let stop = CancellationToken::new();
+        if let Some(address) = arguments.metrics {
+            let server = runtime.block_on(MetricsServer::bind(address))?;
+            tracing::info!("metrics at http://{}/metrics", server.local_address());
+            runtime.spawn(server.run(telemetry.clone(), stop.clone().cancelled_owned()));
+        }
+        let run = runs.begin()?;
+        let capture = {
+            let _context = runtime.enter();
+            Capture::start(&capture_settings(arguments), run.cgroup())
+        };
+        let capture = match capture {
+            Ok(capture) => capture,
+            Err(error) => {
+                run.end()?;
+                return Err(error.into());
+            }
+        };
+        let serving = runtime.spawn(serve(capture, downstream, stop.clone()));
+        Ok(Self { runtime, run, trust_files, snapshot, _source: source, telemetry, stop, serving })
+    }
+
+    /// The cgroup whose processes are captured.
+    pub(super) fn cgroup(&self) -> &Cgroup {
+        self.run.cgroup()
+    }
+
+    /// What serves the command, to wait on beside it.
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The variables that make the command trust Weir, and its SDKs start without a key.
+    pub(super) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let snapshot = self.snapshot.load();
+        let with_credential: Vec<Provider> = snapshot
+            .backends()
+            .iter()
+            .filter(|backend| !matches!(backend.auth, Auth::Passthrough))
+            .map(|backend| backend.provider)
+            .collect();
+        trust::child_environment(&self.trust_files, with_credential, |name| std::env::var_os(name))
+    }
+
+    /// Ends everything, the last exchange settled, and says what there was.
+    pub(super) fn finish(self) -> Result<String, Failure> {
+        self.stop.cancel();
+        self.runtime.block_on(self.serving)?;
+        // What is still under way, such as a switched protocol, is dropped here, and settles by it.
+        self.runtime.shutdown_timeout(DRAIN_LIMIT);
+        self.run.end()?;
+        if let Err(error) = self.telemetry.close() {
+            tracing::error!("{error}");
+        }
+        Ok(self.telemetry.table())
+    }
+}
+
+fn capture_settings(arguments: &Arguments) -> CaptureSettings {
+    let ports = CAPTURED_PORTS.into_iter().filter(|port| !arguments.exclude_port.contains(port)).collect();
+    CaptureSettings {
+        ports,
+        exclude: arguments.exclude_cidr.clone(),
+        on_failure: arguments.fail.into(),
+        ..CaptureSettings::default()
+    }
+}
+
+/// Serves what is captured until told to stop, and then lets connections end.
+async fn serve(capture: Capture, downstream: Arc<Downstream>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            connection = capture.accept() => {
+                let downstream = Arc::clone(&downstream);
+                connections.spawn(async move { downstream.serve(connection).await });
+            }
+            // Reaped as they end, so that the set holds what is open and no more.
+            Some(_) = connections.join_next() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    capture.stop();
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_LIMIT, ended).await.is_err() {
+        connections.shutdown().await;
+    }
+}

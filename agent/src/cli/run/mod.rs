@@ -1,0 +1,144 @@
+//! `weir run`: one command and all its descendants, captured.
+
+mod agent;
+mod child;
+mod signals;
+mod user;
+mod wait;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ipnet::IpNet;
+
+use super::FAILED;
+use crate::capture::FailurePolicy;
+use agent::Agent;
+use child::Start;
+use signals::BlockedSignals;
+use user::RunAs;
+
+/// The ports that AI providers are called on.
+const CAPTURED_PORTS: [u16; 2] = [80, 443];
+
+/// Options of `weir run`.
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// Configuration: Kubernetes YAML with AIBackend, Secret and ConfigMap objects. Watched while the command runs.
+    /// Without a file, the well-known providers' traffic is reported and the command's own keys pass through.
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Write a JSON line per exchange to this file, or `-` for standard output.
+    #[arg(long, value_name = "PATH|-")]
+    access_log: Option<PathBuf>,
+
+    /// Serve Prometheus metrics at http://ADDR/metrics.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+
+    /// Where the local root certificate and its key are kept.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/weir")]
+    state_dir: PathBuf,
+
+    /// Run the command as this user. Under sudo: the user who called it.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// What becomes of new connections when Weir is gone or hangs.
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "open")]
+    fail: Fail,
+
+    /// Leave connections to these addresses alone.
+    #[arg(long, value_name = "CIDR")]
+    exclude_cidr: Vec<IpNet>,
+
+    /// Leave connections to this port alone (80 and 443 are captured).
+    #[arg(long, value_name = "PORT")]
+    exclude_port: Vec<u16>,
+
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy)]
+enum Fail {
+    /// They go straight to where the command dials.
+    Open,
+    /// They are refused.
+    Closed,
+}
+
+impl From<Fail> for FailurePolicy {
+    fn from(fail: Fail) -> Self {
+        match fail {
+            Fail::Open => Self::Open,
+            Fail::Closed => Self::Closed,
+        }
+    }
+}
+
+/// Runs the command; its exit status is ours.
+pub(super) fn main(arguments: Arguments) -> ExitCode {
+    match run(&arguments) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            tracing::error!("{error}");
+            FAILED.into()
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    // Before any thread is there, for each inherits the signal mask.
+    let signals = BlockedSignals::block()?;
+    let run_as = RunAs::find(arguments.user.as_deref(), |name| std::env::var(name).ok())?;
+    let agent = Agent::start(arguments, &run_as)?;
+
+    let mut environment = agent.environment();
+    if let Some(change) = &run_as.change {
+        environment.extend(change.environment(&run_as.name));
+    }
+    let start = Start {
+        command: &arguments.command,
+        environment,
+        become_user: run_as.change,
+        cgroup: agent.cgroup(),
+    };
+    let code = match start.spawn() {
+        Ok(mut child) => agent.runtime().block_on(async {
+            let signals = signals.watch()?;
+            wait::for_command(&mut child, agent.cgroup(), &signals).await
+        })?,
+        Err(error) => cannot_start(&arguments.command[0], &error),
+    };
+    let table = agent.finish()?;
+    // Where stderr is gone there is nobody to read it.
+    let _ = std::io::stderr().write_all(table.as_bytes());
+    Ok(code)
+}
+
+/// 126 and 127, as in env(1).
+fn cannot_start(program: &OsString, error: &std::io::Error) -> u8 {
+    let program = program.to_string_lossy();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            tracing::error!("{program}: command not found");
+            127
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            tracing::error!("{program}: permission denied; is it executable by the user that it runs as?");
+            126
+        }
+        _ => {
+            tracing::error!("{program}: {error}");
+            126
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Serves HTTP on a connection whose host a backend answers for.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::exchange::Connection;
+use crate::upstream::Protocol;
+
+/// The longest request head. Beyond it: 431 and a close.
+const MOST_HEAD_BYTES: usize = 64 * 1024;
+
+/// The most streams that a client of HTTP/2 may have open at a time; more wait. Each may hold a request body of its own.
+const MOST_STREAMS: u32 = 250;
+
+/// Serves requests until the client or an error ends the connection.
+///
+/// There are no idle limits: the provider has its own, and what it closes is opened again for the next request.
+pub(super) async fn serve<S>(connection: Arc<Connection>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let io = TokioIo::new(stream);
+    let protocol = connection.protocol;
+    let service = service_fn(move |request| {
+        let connection = Arc::clone(&connection);
+        async move { Ok::<_, Infallible>(connection.serve(request).await) }
+    });
+    let outcome = match protocol {
+        Protocol::Http1 => {
+            hyper::server::conn::http1::Builder::new()
+                .preserve_header_case(true)
+                .auto_date_header(false)
+                .header_read_timeout(None)
+                .max_header_size(MOST_HEAD_BYTES)
+                .serve_connection(io, service)
+                .with_upgrades()
+                .await
+        }
+        Protocol::Http2 => {
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .auto_date_header(false)
+                .max_concurrent_streams(MOST_STREAMS)
+                .max_header_list_size(MOST_HEAD_BYTES as u32)
+                .serve_connection(io, service)
+                .await
+        }
+    };
+    if let Err(error) = outcome {
+        // A client that goes away in the middle, or does not speak HTTP. Its exchanges have settled themselves.
+        tracing::debug!(%error, "HTTP connection ended");
+    }
+}

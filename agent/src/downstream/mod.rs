@@ -1,0 +1,217 @@
+//! From a captured connection to what it is: relayed, or served.
+
+mod distrusted;
+pub(crate) mod host;
+mod http;
+mod relay;
+mod replay;
+mod sniff;
+mod tls;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::capture::{CapturedConnection, Origin};
+use crate::exchange::{Connection, Services};
+use crate::telemetry::record::ConnectionKind;
+use crate::trust::{DistrustReporter, LocalAuthority, is_distrust};
+use crate::upstream::{self, Protocol};
+use distrusted::Distrusted;
+use replay::Replay;
+use sniff::{Sniffer, Verdict};
+use tls::Terminator;
+
+/// How long a client may be silent before the server is asked whether it speaks first.
+const LONGEST_SILENCE: Duration = Duration::from_millis(200);
+
+/// Serves captured connections.
+#[derive(Debug)]
+pub struct Downstream {
+    services: Arc<Services>,
+    terminator: Terminator,
+    distrusted: Distrusted,
+    distrust_reporter: DistrustReporter,
+}
+
+impl Downstream {
+    /// Serves with these services, and leaves of this authority.
+    pub fn new(services: Arc<Services>, authority: Arc<LocalAuthority>) -> Self {
+        Self {
+            services,
+            distrusted: Distrusted::default(),
+            distrust_reporter: DistrustReporter::new(authority.certificate_path()),
+            terminator: Terminator::new(authority),
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve(&self, connection: CapturedConnection) {
+        let CapturedConnection { stream, origin } = connection;
+        if let Err(error) = self.sort(stream, &origin).await {
+            // The client has been shown it by a close or a reset; there is nobody else to tell but who debugs.
+            tracing::debug!(destination = %origin.destination, command = %origin.command, %error, "connection ended");
+        }
+    }
+
+    async fn sort(&self, stream: TcpStream, origin: &Origin) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut first = match FirstBytes::read(stream, origin.destination).await {
+            Ok(first) => first,
+            Err(error) => {
+                self.services.telemetry.connection(ConnectionKind::Refused);
+                return Err(error);
+            }
+        };
+        match std::mem::replace(&mut first.verdict, Verdict::Other) {
+            Verdict::Tls(accepted) => {
+                let hello = accepted.client_hello();
+                let host = hello.server_name().map(str::to_ascii_lowercase);
+                match host {
+                    Some(host) if self.answers_for(&host) && tls::speaks_http(&hello) => {
+                        self.terminate(*accepted, host.into(), first, origin).await
+                    }
+                    host => self.relay(first, origin, host.as_deref()).await,
+                }
+            }
+            Verdict::PlaintextHttp { host: Some(host) } if self.answers_for(&host) => {
+                let _active = self.services.telemetry.connection(ConnectionKind::Terminated);
+                // A key never travels in plaintext: the provider is called on its TLS port, whatever port the app chose.
+                let destination = match origin.destination.port() {
+                    80 => SocketAddr::new(origin.destination.ip(), 443),
+                    _ => origin.destination,
+                };
+                let connection =
+                    Connection::new(Arc::clone(&self.services), host.into(), destination, Protocol::Http1);
+                http::serve(connection, Replay::new(first.bytes, first.stream)).await;
+                Ok(())
+            }
+            Verdict::PlaintextHttp { host } => self.relay(first, origin, host.as_deref()).await,
+            Verdict::Other | Verdict::More => self.relay(first, origin, None).await,
+        }
+    }
+
+    fn answers_for(&self, host: &str) -> bool {
+        self.services.snapshot.load().backend(&self.services.workload.namespace, host).is_some()
+    }
+
+    async fn terminate(
+        &self,
+        accepted: rustls::server::Accepted,
+        host: Arc<str>,
+        first: FirstBytes,
+        origin: &Origin,
+    ) -> io::Result<()> {
+        match self.distrusted.verdict(&origin.command, &host) {
+            Some(weir_api::OnUntrusted::Relay) => return self.relay(first, origin, Some(&host)).await,
+            Some(weir_api::OnUntrusted::Refuse) => {
+                self.services.telemetry.connection(ConnectionKind::Refused);
+                relay::reset(first.stream);
+                return Ok(());
+            }
+            None => {}
+        }
+        let _active = self.services.telemetry.connection(ConnectionKind::Terminated);
+        // The handshake goes on from the bytes that the sniffer was given; the socket has only what came after them.
+        match self.terminator.handshake(accepted, first.stream).await {
+            Ok((stream, protocol)) => {
+                let connection =
+                    Connection::new(Arc::clone(&self.services), host, origin.destination, protocol);
+                http::serve(connection, stream).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.note_distrust(&error, &host, origin);
+                Err(error)
+            }
+        }
+    }
+
+    /// A client that rejects our leaf: its user is told once, and its next connections are treated as the backend says.
+    fn note_distrust(&self, error: &io::Error, host: &Arc<str>, origin: &Origin) {
+        if !is_distrust(error) {
+            return;
+        }
+        if let Some(report) = self.distrust_reporter.report(&origin.program(), host) {
+            tracing::warn!("{report}");
+        }
+        let snapshot = self.services.snapshot.load();
+        if let Some(backend) = snapshot.backend(&self.services.workload.namespace, host) {
+            self.distrusted.add(&origin.command, host, backend.on_untrusted);
+        }
+    }
+
+    /// Passes a connection through to where the app dialled; `host` is what the client called it, for the report.
+    async fn relay(&self, first: FirstBytes, origin: &Origin, host: Option<&str>) -> io::Result<()> {
+        let FirstBytes { bytes, stream: client, server, .. } = first;
+        let server = match server {
+            Some(server) => server,
+            None => match upstream::dial(origin.destination).await {
+                Ok(server) => server,
+                Err(error) => {
+                    self.services.telemetry.connection(ConnectionKind::Refused);
+                    // The app's connect() has succeeded already; a reset is the nearest to the refusal that it would have seen.
+                    relay::reset(client);
+                    return Err(error);
+                }
+            },
+        };
+        let _active = self.services.telemetry.connection(ConnectionKind::Relayed);
+        if let Some(host) = host {
+            self.services.telemetry.relayed_to(host);
+        }
+        relay::relay(bytes, client, server).await
+    }
+}
+
+/// What a connection began with.
+struct FirstBytes {
+    stream: TcpStream,
+    bytes: bytes::Bytes,
+    verdict: Verdict,
+    /// The connection to the original destination, where it had to be made to see who speaks first.
+    server: Option<TcpStream>,
+}
+
+impl FirstBytes {
+    async fn read(mut stream: TcpStream, destination: SocketAddr) -> io::Result<Self> {
+        let server = match timeout(LONGEST_SILENCE, stream.readable()).await {
+            Ok(readable) => {
+                readable?;
+                None
+            }
+            Err(_) => {
+                let server = upstream::dial(destination).await.inspect_err(|_| ())?;
+                let server_first = tokio::select! {
+                    biased;
+                    readable = stream.readable() => { readable?; false }
+                    readable = server.readable() => { readable?; true }
+                };
+                if server_first {
+                    let bytes = bytes::Bytes::new();
+                    return Ok(Self { stream, bytes, verdict: Verdict::Other, server: Some(server) });
+                }
+                Some(server)
+            }
+        };
+        let mut sniffer = Sniffer::new();
+        let mut bytes = BytesMut::with_capacity(2048);
+        loop {
+            let count = stream.read_buf(&mut bytes).await?;
+            let verdict = match count {
+                // The client has said all it will: what there is goes to the real server as it is.
+                0 => Verdict::Other,
+                _ => sniffer.verdict(&bytes),
+            };
+            if !matches!(verdict, Verdict::More) {
+                return Ok(Self { stream, bytes: bytes.freeze(), verdict, server });
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Whether a request may go on, and as what: its host, its credential, its headers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue, Request, Uri};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use rustls::pki_types::ServerName;
+use secrecy::ExposeSecret;
+use weir_ai::Dialect;
+use weir_api::{Auth, Backend, BackendEndpoint, EndpointTls};
+
+use super::Connection;
+use super::headers::{self, HeaderChanges};
+use super::refusal::Refusal;
+use super::request_body::Body;
+use crate::downstream::host;
+use crate::trust::is_placeholder;
+use crate::upstream::{Address, Route, Security};
+
+/// What a backend means for one connection, worked out once and kept until the backend changes.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) backend: Arc<Backend>,
+    /// `namespace/name`.
+    pub(super) label: Arc<str>,
+    pub(super) route: Arc<Route>,
+    /// The host that the server at the end of the route is asked for, where it isn't the one that the app named.
+    authority: Option<HeaderValue>,
+    credential: Credential,
+}
+
+/// What is done about the credential of a request.
+#[derive(Debug)]
+enum Credential {
+    /// The caller's own is passed through, unless it is our placeholder.
+    Callers,
+    /// Ours takes the place of whatever the caller sent. Marked sensitive: Debug does not print it.
+    Ours { name: HeaderName, value: HeaderValue },
+    /// The backend has one, but it cannot be had; the reason names what to mend.
+    Missing(String),
+}
+
+impl Prepared {
+    pub(super) fn new(backend: &Arc<Backend>, host: &str, origin: SocketAddr) -> Self {
+        let (route, authority) = match &backend.endpoint {
+            Some(endpoint) => by_endpoint(endpoint),
+            None => (by_original_destination(host, origin), None),
+        };
+        Self {
+            backend: Arc::clone(backend),
+            label: format!("{}/{}", backend.namespace, backend.name).into(),
+            route: Arc::new(route),
+            authority,
+            credential: Credential::of(backend),
+        }
+    }
+}
+
+impl Credential {
+    fn of(backend: &Backend) -> Self {
+        match &backend.auth {
+            Auth::Passthrough => Self::Callers,
+            Auth::Unresolved(reason) => Self::Missing(reason.clone()),
+            Auth::Key(key) => {
+                let header = backend.provider.dialect().credential_header();
+                match HeaderValue::try_from(format!("{}{}", header.prefix, key.expose_secret())) {
+                    Ok(mut value) => {
+                        value.set_sensitive(true);
+                        Self::Ours { name: header.name, value }
+                    }
+                    Err(_) => Self::Missing("the Secret's value has bytes that no HTTP header may hold".to_owned()),
+                }
+            }
+        }
+    }
+}
+
+fn by_original_destination(host: &str, origin: SocketAddr) -> Route {
+    match ServerName::try_from(host.to_owned()) {
+        Ok(server_name) => Route {
+            address: Address::Socket(origin),
+            security: Security::Tls { server_name, authorities: None },
+        },
+        // `translate` takes no host that is not a DNS name.
+        Err(_) => unreachable!("a backend's hosts are DNS names"),
+    }
+}
+
+fn by_endpoint(endpoint: &BackendEndpoint) -> (Route, Option<HeaderValue>) {
+    let address = Address::Name { host: endpoint.host.clone(), port: endpoint.port };
+    let (security, name, default_port) = match &endpoint.tls {
+        EndpointTls::Plaintext => (Security::Plaintext, &endpoint.host, 80),
+        EndpointTls::Verify { server_name, authorities } => {
+            let name = server_name.as_ref().unwrap_or(&endpoint.host);
+            let security = Security::Tls {
+                server_name: ServerName::try_from(name.clone()).expect("translate checks an endpoint's names"),
+                authorities: authorities.as_deref().map(Arc::from),
+            };
+            (security, name, 443)
+        }
+    };
+    let authority = match endpoint.port {
+        port if port == default_port => name.clone(),
+        port => format!("{name}:{port}"),
+    };
+    (Route { address, security }, HeaderValue::try_from(authority).ok())
+}
+
+/// A request that may go on.
+pub(super) struct Admission {
+    /// Its head as it goes upstream.
+    pub(super) request: http::request::Parts,
+    pub(super) body: Body,
+    /// The client's side of a protocol switch, where it asked for one.
+    pub(super) upgrade: Option<OnUpgrade>,
+}
+
+/// Checks a request and makes its head ready for upstream.
+pub(super) fn admit(
+    connection: &Connection,
+    prepared: &Prepared,
+    mut request: Request<Incoming>,
+) -> Result<Admission, Refusal> {
+    check_host(connection, &request)?;
+    let upgrade = headers::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+    let (mut head, body) = request.into_parts();
+    let dialect = prepared.backend.provider.dialect();
+
+    let mut changes = HeaderChanges::default();
+    match &prepared.credential {
+        Credential::Callers => refuse_placeholder(connection, dialect, &head.headers)?,
+        Credential::Ours { name, value } => {
+            changes.set(name.clone(), value.clone());
+            for other in dialect.credential_header().others {
+                changes.remove(other.clone());
+            }
+        }
+        Credential::Missing(reason) => return Err(Refusal::no_credential(&connection.host, reason)),
+    }
+    if let Some(authority) = &prepared.authority {
+        if head.headers.contains_key(HOST) {
+            changes.set(HOST, authority.clone());
+        }
+        head.uri = with_authority(head.uri, authority);
+    }
+    if let Some(prefix) = prepared.backend.endpoint.as_ref().and_then(|endpoint| endpoint.path_prefix.as_deref()) {
+        head.uri = with_prefix(head.uri, prefix).ok_or(Refusal::BadPath)?;
+    }
+    headers::forward_request(&mut head.headers, connection.protocol, upgrade.is_some(), changes);
+    Ok(Admission { request: head, body: Body::new(body), upgrade })
+}
+
+/// The TLS handshake, the request and the backend must agree on who is meant: else a key could be asked for one host and sent to another.
+fn check_host(connection: &Connection, request: &Request<Incoming>) -> Result<(), Refusal> {
+    let named = match (request.uri().authority(), request.headers().get(HOST)) {
+        (Some(authority), None) => Some(authority.as_str()),
+        (None, Some(host)) => host.to_str().ok(),
+        // Both: they have to agree as well (RFC 9113 §8.3.1).
+        (Some(authority), Some(host)) => {
+            host.to_str().ok().filter(|host| host.eq_ignore_ascii_case(authority.as_str()))
+        }
+        (None, None) => None,
+    };
+    if request.headers().get_all(HOST).iter().count() > 1 {
+        return Err(Refusal::Misdirected { expected: connection.host.to_string(), named: None });
+    }
+    match named.map(host::without_port) {
+        Some(named) if named.eq_ignore_ascii_case(&connection.host) => Ok(()),
+        named => Err(Refusal::Misdirected {
+            expected: connection.host.to_string(),
+            named: named.map(str::to_owned),
+        }),
+    }
+}
+
+/// A placeholder is there for an SDK's start-up check. It must never leave, for it tells upstream nothing but that a key is missing.
+fn refuse_placeholder(connection: &Connection, dialect: Dialect, headers: &HeaderMap) -> Result<(), Refusal> {
+    let header = dialect.credential_header();
+    let carriers = std::iter::once(&header.name).chain(header.others).chain([&AUTHORIZATION]);
+    for name in carriers {
+        if headers.get_all(name).iter().any(|value| is_placeholder(value.as_bytes())) {
+            return Err(Refusal::no_credential(
+                &connection.host,
+                "the backend passes the caller's own key through, and the caller sent Weir's placeholder; give the \
+                 program a key of its own, or the backend an `auth.secretRef`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn with_authority(uri: Uri, authority: &HeaderValue) -> Uri {
+    if uri.authority().is_none() {
+        return uri;
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.authority = http::uri::Authority::try_from(authority.as_bytes()).ok();
+    Uri::from_parts(parts).unwrap_or(uri)
+}
+
+fn with_prefix(uri: Uri, prefix: &str) -> Option<Uri> {
+    let path_and_query = uri.path_and_query().map_or("/", |path| path.as_str());
+    let path_and_query = format!("{}{path_and_query}", prefix.trim_end_matches('/'));
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(http::uri::PathAndQuery::try_from(path_and_query).ok()?);
+    Uri::from_parts(parts).ok()
+}

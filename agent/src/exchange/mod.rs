@@ -1,0 +1,123 @@
+//! One request's life: match, admit, forward, observe, settle.
+
+mod admit;
+mod headers;
+mod refusal;
+mod request_body;
+mod reshape;
+mod response_body;
+mod settlement;
+mod upgrade;
+
+pub(crate) use response_body::AnswerBody;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+
+use crate::policy::SnapshotHandle;
+use crate::telemetry::Telemetry;
+use crate::telemetry::record::{Outcome, Workload};
+use crate::upstream::{Pool, Protocol, Upstream};
+use admit::{Admission, Prepared};
+use refusal::Refusal;
+use settlement::Settlement;
+
+/// What every exchange of a workload needs.
+#[derive(Debug)]
+pub struct Services {
+    /// Who is calling.
+    pub workload: Arc<Workload>,
+    /// The configuration.
+    pub snapshot: SnapshotHandle,
+    /// Where exchanges are settled.
+    pub telemetry: Telemetry,
+    /// The way to the providers.
+    pub upstream: Upstream,
+}
+
+/// A connection whose requests are served here, because a backend answers for the host that the app named.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) services: Arc<Services>,
+    /// The host that the app named: lower case, no port.
+    pub(crate) host: Arc<str>,
+    /// Where requests go unless the backend has an endpoint of its own.
+    pub(crate) origin: SocketAddr,
+    /// The HTTP version agreed on with the client.
+    pub(crate) protocol: Protocol,
+    /// What the app opened ends with it: its connections to the provider too.
+    pool: Arc<Pool>,
+    /// What was worked out from the backend as it stood at the last request.
+    prepared: Mutex<Option<Arc<Prepared>>>,
+}
+
+impl Connection {
+    pub(crate) fn new(services: Arc<Services>, host: Arc<str>, origin: SocketAddr, protocol: Protocol) -> Arc<Self> {
+        Arc::new(Self { services, host, origin, protocol, pool: Arc::default(), prepared: Mutex::default() })
+    }
+
+    /// Serves one request. Whatever goes wrong, the client gets an answer in the dialect of its host.
+    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+        let Some(prepared) = self.prepared() else {
+            return refusal::released(&self.host);
+        };
+        let mut settlement = Settlement::begin(&self, &prepared, &request);
+        match self.exchange(&prepared, request, &mut settlement).await {
+            Ok(response) => response.map(|answer| answer.settled_by(settlement)),
+            Err(refusal) => {
+                let response = refusal.response(prepared.backend.provider.dialect());
+                settlement.refused(&refusal, response.status());
+                response
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        prepared: &Prepared,
+        request: Request<Incoming>,
+        settlement: &mut Settlement,
+    ) -> Result<Response<response_body::Answer>, Refusal> {
+        let Admission { request, body, upgrade } = admit::admit(self, prepared, request)?;
+        let (request, sight) = body.prepare(request, settlement.endpoint()).await?;
+        settlement.watch(sight);
+        let pool = match prepared.backend.dial {
+            weir_api::Dial::Pod => &self.pool,
+            weir_api::Dial::Node => self.services.upstream.shared_pool(),
+        };
+        let sent = self.services.upstream.send(pool, &prepared.route, self.protocol, request).await;
+        let (response, lease) = sent.map_err(|error| Refusal::from_upstream(&self.host, error))?;
+        settlement.answered(response.status());
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            return upgrade.map(|client| upgrade::switch(response, client)).ok_or(Refusal::UnaskedSwitch);
+        }
+        response_body::observe(self, prepared, response, lease, settlement)
+    }
+
+    /// The backend for this connection's host as it stands now, or `None` if there no longer is one.
+    fn prepared(&self) -> Option<Arc<Prepared>> {
+        let snapshot = self.services.snapshot.load();
+        let backend = snapshot.backend(&self.services.workload.namespace, &self.host)?;
+        let mut prepared = self.prepared.lock();
+        match &*prepared {
+            Some(known) if Arc::ptr_eq(&known.backend, backend) => Some(Arc::clone(known)),
+            _ => {
+                let new = Arc::new(Prepared::new(backend, &self.host, self.origin));
+                *prepared = Some(Arc::clone(&new));
+                Some(new)
+            }
+        }
+    }
+}
+
+impl Settlement {
+    fn refused(mut self, refusal: &Refusal, status: http::StatusCode) {
+        self.answered(status);
+        let outcome = if refusal.is_upstreams() { Outcome::UpstreamError } else { Outcome::Denied };
+        self.settle(outcome, Some(refusal.code()));
+    }
+}

@@ -1,0 +1,166 @@
+//! Answers of Weir's own, in the dialect of the host that the app called.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use weir_ai::{Dialect, ErrorReply};
+
+use super::response_body::AnswerBody;
+use crate::upstream::UpstreamError;
+
+/// Read by the OpenAI and Anthropic SDKs: whether to try again, whatever the status says.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Why an exchange ended before the provider's answer.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The request names another host than the connection it came by.
+    Misdirected { expected: String, named: Option<String> },
+    /// The path cannot be joined to the endpoint's prefix.
+    BadPath,
+    /// There is no credential to send.
+    NoCredential { host: String, reason: String },
+    /// The client's body broke off.
+    IncompleteRequest(String),
+    /// The provider could not be reached or did not answer.
+    Upstream { host: String, error: Box<UpstreamError> },
+    /// The provider switched protocols without having been asked to.
+    UnaskedSwitch,
+    /// The provider, or something before it, failed without an error in its own format.
+    Failed { host: String, status: StatusCode },
+}
+
+impl Refusal {
+    pub(super) fn no_credential(host: &str, reason: &str) -> Self {
+        Self::NoCredential { host: host.to_owned(), reason: reason.to_owned() }
+    }
+
+    pub(super) fn from_upstream(host: &str, error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::RequestBody { source } => Self::IncompleteRequest(source.to_string()),
+            error => Self::Upstream { host: host.to_owned(), error: Box::new(error) },
+        }
+    }
+
+    /// Whether the request was fine and upstream failed it.
+    pub(super) fn is_upstreams(&self) -> bool {
+        matches!(self, Self::Upstream { .. } | Self::Failed { .. } | Self::UnaskedSwitch)
+    }
+
+    /// The stable code: part of the contract with users.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Misdirected { .. } => "weir_misdirected_request",
+            Self::BadPath => "weir_invalid_path",
+            Self::NoCredential { .. } => "weir_no_credential",
+            Self::IncompleteRequest(_) => "weir_incomplete_request",
+            Self::Failed { .. } => "weir_upstream_failed",
+            Self::UnaskedSwitch => "weir_upstream_invalid",
+            Self::Upstream { error, .. } => match **error {
+                UpstreamError::Unresolved { .. } | UpstreamError::Unreachable { .. } => "weir_upstream_unreachable",
+                UpstreamError::TimedOut { .. } => "weir_upstream_timeout",
+                UpstreamError::Untrusted { .. } | UpstreamError::Authorities { .. } => "weir_upstream_untrusted",
+                UpstreamError::Handshake { .. } => "weir_upstream_tls",
+                UpstreamError::Closed { .. } => "weir_upstream_closed",
+                UpstreamError::Invalid { .. } => "weir_upstream_invalid",
+                UpstreamError::RequestBody { .. } => "weir_incomplete_request",
+            },
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::BadPath | Self::IncompleteRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NoCredential { .. } => StatusCode::UNAUTHORIZED,
+            Self::Failed { status, .. } => *status,
+            Self::UnaskedSwitch => StatusCode::BAD_GATEWAY,
+            Self::Upstream { error, .. } => match **error {
+                UpstreamError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+                _ => StatusCode::BAD_GATEWAY,
+            },
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Misdirected { expected, named: Some(named) } => format!(
+                "This connection was opened to {expected}, but the request names {named}. Open a connection of its \
+                 own to {named}; a Host header cannot lead elsewhere."
+            ),
+            Self::Misdirected { expected, named: None } => format!(
+                "This connection was opened to {expected}, but the request does not name one host. Send one Host \
+                 header that says {expected}."
+            ),
+            Self::BadPath => "The path, behind the backend's endpoint.pathPrefix, is no valid path.".to_owned(),
+            Self::NoCredential { host, reason } => {
+                format!("Weir has no credential for {host}: {reason}. Nothing was sent to {host}.")
+            }
+            Self::IncompleteRequest(reason) => format!("The request's body broke off before its end ({reason})."),
+            Self::UnaskedSwitch => "The provider switched protocols without having been asked to.".to_owned(),
+            Self::Failed { host, status } => format!(
+                "{host} answered {} without an error in its own format: something in front of it may be failing. \
+                 Try again later.",
+                status.as_u16()
+            ),
+            Self::Upstream { host, error } => format!("Weir could not get an answer from {host}: {error}. {}", mend(error)),
+        }
+    }
+
+    /// A retry by the SDK would fail in the same way.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Misdirected { .. } | Self::BadPath | Self::NoCredential { .. } => true,
+            Self::IncompleteRequest(_) | Self::Failed { .. } | Self::UnaskedSwitch => false,
+            Self::Upstream { error, .. } => {
+                matches!(**error, UpstreamError::Untrusted { .. } | UpstreamError::Authorities { .. })
+            }
+        }
+    }
+
+    pub(super) fn response(&self, dialect: Dialect) -> Response<AnswerBody> {
+        let message = self.message();
+        let reply = ErrorReply { status: self.status(), code: self.code(), message: &message };
+        let mut response = json(reply.status, dialect.error_body(&reply));
+        if self.is_final() {
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        } else if self.is_upstreams() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+fn mend(error: &UpstreamError) -> &'static str {
+    match error {
+        UpstreamError::Unresolved { .. } => "Check the backend's endpoint.host and this machine's DNS.",
+        UpstreamError::Unreachable { .. } => "Check that the provider is up and that no firewall or NetworkPolicy is in the way.",
+        UpstreamError::TimedOut { .. } => "Check that no firewall or NetworkPolicy drops the connection.",
+        UpstreamError::Untrusted { .. } => {
+            "No key was sent. If this server is meant, name its CA in the backend's endpoint.tls.caCertificateRefs; \
+             if not, somebody else answers at its address."
+        }
+        UpstreamError::Authorities { .. } => "Mend the ConfigMap that endpoint.tls.caCertificateRefs names.",
+        UpstreamError::Handshake { .. } => "Check that the port speaks TLS; no key was sent.",
+        UpstreamError::Closed { .. } => "The request may have reached it; try again.",
+        UpstreamError::Invalid { .. } => "Check that the port speaks HTTP.",
+        UpstreamError::RequestBody { .. } => "",
+    }
+}
+
+/// The backend was taken away while the client's connection stood: on a new one it is relayed.
+pub(super) fn released(host: &str) -> Response<AnswerBody> {
+    let message = format!("No backend answers for {host} any more. Open a new connection: it will not be intercepted.");
+    let reply =
+        ErrorReply { status: StatusCode::MISDIRECTED_REQUEST, code: "weir_backend_removed", message: &message };
+    let mut response = json(reply.status, Dialect::OpenAi.error_body(&reply));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::ours(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,243 @@
+//! A request's body on its way up: read as it passes, and changed, where it must be, by a splice of the bytes concerned.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Request};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::time::timeout;
+use weir_ai::{Endpoint, RequestScan, Splice};
+
+use super::refusal::Refusal;
+use crate::upstream::{BodyError, RequestBody};
+
+/// How much of a body is held back to see whether its end needs a splice. Held whole, its length stays known; a longer one goes on
+/// without a `content-length`, in chunks.
+const MOST_HELD_BYTES: usize = 1024 * 1024;
+
+/// A client that pauses for this long in the middle of its body wants the first part of it to be on its way.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// A request's body as it came from the client.
+pub(super) struct Body(Incoming);
+
+/// What the agent sees of a request's body, now and later.
+pub(super) struct Sight(Option<Arc<Mutex<Seen>>>);
+
+struct Seen {
+    scan: RequestScan,
+    added_usage: bool,
+}
+
+impl Sight {
+    /// The model that it names.
+    pub(super) fn model(&self) -> Option<String> {
+        self.0.as_ref().and_then(|seen| seen.lock().scan.facts().model.map(str::to_owned))
+    }
+
+    /// Whether the provider was asked to report usage where the client had not: the answer must not show it.
+    pub(super) fn added_usage(&self) -> bool {
+        self.0.as_ref().is_some_and(|seen| seen.lock().added_usage)
+    }
+}
+
+impl Body {
+    pub(super) fn new(incoming: Incoming) -> Self {
+        Self(incoming)
+    }
+
+    /// Sets the body on its way behind the request's head.
+    pub(super) async fn prepare(
+        self,
+        mut head: http::request::Parts,
+        endpoint: Endpoint,
+    ) -> Result<(Request<RequestBody>, Sight), Refusal> {
+        let incoming = self.0;
+        if incoming.is_end_stream() {
+            let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            return Ok((Request::from_parts(head, body), Sight(None)));
+        }
+        if !endpoint.reads_request() || head.headers.contains_key(CONTENT_ENCODING) {
+            let body = incoming.map_err(BodyError::from).boxed_unsync();
+            return Ok((Request::from_parts(head, body), Sight(None)));
+        }
+        let mut seen = Seen { scan: RequestScan::new(endpoint), added_usage: false };
+        let mut body = if may_need_splice(endpoint) {
+            let held = Held::read(incoming, &mut seen.scan).await?;
+            held.splice(&mut seen, &mut head.headers)
+        } else {
+            WatchedBody { ready: VecDeque::new(), rest: Some(incoming), seen: None, splicing: None }
+        };
+        let seen = Arc::new(Mutex::new(seen));
+        body.seen = Some(Arc::clone(&seen));
+        Ok((Request::from_parts(head, body.boxed_unsync()), Sight(Some(seen))))
+    }
+}
+
+/// The endpoints whose streams report usage only when asked to.
+fn may_need_splice(endpoint: Endpoint) -> bool {
+    matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
+}
+
+/// The first part of a body, or all of it.
+struct Held {
+    chunks: Vec<Frame<Bytes>>,
+    bytes: u64,
+    /// What the client has yet to send.
+    rest: Option<Incoming>,
+}
+
+impl Held {
+    async fn read(mut incoming: Incoming, scan: &mut RequestScan) -> Result<Self, Refusal> {
+        let mut chunks = Vec::new();
+        let mut bytes = 0;
+        while bytes < MOST_HELD_BYTES && !incoming.is_end_stream() {
+            let frame = match timeout(LONGEST_PAUSE, incoming.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(Refusal::IncompleteRequest(error.to_string())),
+                Ok(None) => return Ok(Self { chunks, bytes: bytes as u64, rest: None }),
+                Err(_) => break,
+            };
+            if let Some(data) = frame.data_ref() {
+                scan.push(data);
+                bytes += data.len();
+            }
+            chunks.push(frame);
+        }
+        let rest = (!incoming.is_end_stream()).then_some(incoming);
+        Ok(Self { chunks, bytes: bytes as u64, rest })
+    }
+
+    fn splice(self, seen: &mut Seen, headers: &mut HeaderMap) -> WatchedBody {
+        let mut ready = VecDeque::from(self.chunks);
+        if self.rest.is_some() {
+            // Whether and where it will be spliced shows at its end, so its length cannot be told now.
+            headers.remove(CONTENT_LENGTH);
+            return WatchedBody { ready, rest: self.rest, seen: None, splicing: Some(self.bytes) };
+        }
+        if let Some(splice) = seen.scan.usage_splice() {
+            seen.added_usage = true;
+            set_length(headers, self.bytes, &splice);
+            // The event that comes of it has to be found in the answer again.
+            if let Some(accepted) = headers.get_mut(ACCEPT_ENCODING) {
+                *accepted = HeaderValue::from_static("identity");
+            }
+            apply(&mut ready, 0, splice);
+        }
+        WatchedBody { ready, rest: None, seen: None, splicing: None }
+    }
+}
+
+fn set_length(headers: &mut HeaderMap, bytes: u64, splice: &Splice) {
+    if let Some(length) = headers.get_mut(CONTENT_LENGTH) {
+        let removed = splice.range.end - splice.range.start;
+        *length = HeaderValue::from(bytes - removed + splice.insert.len() as u64);
+    }
+}
+
+/// Makes a splice in frames of which the first begins at `offset`. No byte outside the splice is copied.
+fn apply(frames: &mut VecDeque<Frame<Bytes>>, mut offset: u64, splice: Splice) {
+    let mut insert = Some(Bytes::from(splice.insert.into_owned()));
+    for frame in std::mem::take(frames) {
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(trailers) => {
+                frames.push_back(trailers);
+                continue;
+            }
+        };
+        let end = offset + data.len() as u64;
+        let within = |position: u64| usize::try_from(position.clamp(offset, end) - offset).unwrap_or(data.len());
+        let (before, after) = (data.slice(..within(splice.range.start)), data.slice(within(splice.range.end)..));
+        let here = (offset..=end).contains(&splice.range.start).then(|| insert.take()).flatten();
+        frames.extend([Some(before), here, Some(after)].into_iter().flatten().filter(|part| !part.is_empty()).map(Frame::data));
+        offset = end;
+    }
+}
+
+/// A body that is read as it passes.
+struct WatchedBody {
+    /// Frames that have been read already.
+    ready: VecDeque<Frame<Bytes>>,
+    rest: Option<Incoming>,
+    seen: Option<Arc<Mutex<Seen>>>,
+    /// The offset of the next byte of `rest`, where the end of the body may yet need a splice.
+    splicing: Option<u64>,
+}
+
+impl WatchedBody {
+    fn watch(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let (Some(seen), Some(data)) = (&self.seen, frame.data_ref()) else { return Some(frame) };
+        let mut seen = seen.lock();
+        seen.scan.push(data);
+        let Some(offset) = self.splicing else { return Some(frame) };
+        if !seen.scan.facts().complete {
+            self.splicing = Some(offset + data.len() as u64);
+            return Some(frame);
+        }
+        self.splicing = None;
+        match seen.scan.usage_splice() {
+            // What has gone cannot be changed any more: a usage that was not asked for is counted as unread.
+            Some(splice) if splice.range.start >= offset => {
+                seen.added_usage = true;
+                self.ready.push_back(frame);
+                apply(&mut self.ready, offset, splice);
+                self.ready.pop_front()
+            }
+            _ => Some(frame),
+        }
+    }
+}
+
+impl http_body::Body for WatchedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+            match ready!(Pin::new(rest).poll_frame(context)) {
+                None => self.rest = None,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Some(Ok(frame)) => {
+                    if let Some(frame) = self.watch(frame) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ready.is_empty() && self.rest.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let ready: u64 = self.ready.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        match &self.rest {
+            None => SizeHint::with_exact(ready),
+            Some(_) if self.splicing.is_some() => SizeHint::default(),
+            Some(rest) => match rest.size_hint().exact() {
+                Some(length) => SizeHint::with_exact(ready + length),
+                None => SizeHint::default(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! An answer's body on its way down: bytes pass as they came, and are read as they pass.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use weir_ai::{DecodeError, Dialect, ErrorReply, ResponseScan};
+
+use super::Connection;
+use super::admit::Prepared;
+use super::headers::{self, HeaderChanges};
+use super::refusal::Refusal;
+use super::reshape::Reshape;
+use super::settlement::Settlement;
+use super::upgrade::Switch;
+use crate::telemetry::record::Outcome;
+use crate::upstream::{BodyError, Lease};
+
+/// The body of an answer to a client.
+pub(crate) enum AnswerBody {
+    /// Weir's own.
+    Ours(Option<Bytes>),
+    /// The provider's.
+    Theirs(Box<Observed>),
+}
+
+/// The provider's answer, before somebody has taken on to settle it.
+pub(super) struct Answer(Source);
+
+enum Source {
+    Body(Box<Theirs>),
+    Switch(Switch),
+}
+
+struct Theirs {
+    incoming: Incoming,
+    /// The connection, for the next exchange once this answer has been read to its end.
+    lease: Option<Lease>,
+    /// Set where the stream carries an event that the client did not ask for.
+    reshape: Option<Reshape>,
+    /// Set for a stream of events in plain text: where an error of ours may be told.
+    events: Option<EventBoundary>,
+    dialect: Dialect,
+}
+
+/// The provider's answer on its way to the client.
+pub(crate) struct Observed {
+    theirs: Theirs,
+    /// Bytes that have been reshaped and wait to be sent.
+    reshaped: VecDeque<Bytes>,
+    /// Nothing more will come from upstream.
+    ended: bool,
+    settlement: Settlement,
+}
+
+/// Makes the provider's answer ready for the client.
+pub(super) fn observe(
+    connection: &Connection,
+    prepared: &Prepared,
+    response: Response<Incoming>,
+    lease: Lease,
+    settlement: &mut Settlement,
+) -> Result<Response<Answer>, Refusal> {
+    let (mut head, incoming) = response.into_parts();
+    let content_type = text(&head.headers, CONTENT_TYPE);
+    let content_encoding = text(&head.headers, CONTENT_ENCODING);
+    let stream = has_media_type(content_type, "text/event-stream");
+    if head.status.is_server_error() {
+        settlement.note("weir_upstream_failed");
+        if !stream && !has_media_type(content_type, "application/json") {
+            return Err(Refusal::Failed { host: connection.host.to_string(), status: head.status });
+        }
+    }
+    if head.status.is_success() && settlement.endpoint().counts_tokens() {
+        settlement.scan(ResponseScan::new(settlement.endpoint(), content_type, content_encoding), stream);
+    }
+    let reshape = if stream && settlement.added_usage() { Reshape::new(content_encoding) } else { None };
+    let events = (stream && content_encoding.is_none_or(|encoding| encoding == "identity")).then(EventBoundary::default);
+    let mut changes = HeaderChanges::default();
+    if reshape.is_some() {
+        changes.remove(CONTENT_LENGTH);
+        changes.remove(CONTENT_ENCODING);
+    }
+    headers::forward_response(&mut head.headers, connection.protocol, changes);
+    let dialect = prepared.backend.provider.dialect();
+    let theirs = Theirs { incoming, lease: Some(lease), reshape, events, dialect };
+    Ok(Response::from_parts(head, Answer(Source::Body(Box::new(theirs)))))
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn has_media_type(content_type: Option<&str>, media_type: &str) -> bool {
+    let essence = content_type.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
+}
+
+impl Answer {
+    pub(super) fn switching(switch: Switch) -> Self {
+        Self(Source::Switch(switch))
+    }
+
+    /// From here on the settlement goes with the bytes.
+    pub(super) fn settled_by(self, mut settlement: Settlement) -> AnswerBody {
+        match self.0 {
+            Source::Switch(switch) => {
+                tokio::spawn(switch.run(settlement));
+                AnswerBody::Ours(None)
+            }
+            Source::Body(mut theirs) => {
+                let ended = theirs.incoming.is_end_stream();
+                if ended {
+                    theirs.complete(&mut settlement);
+                }
+                AnswerBody::Theirs(Box::new(Observed { theirs: *theirs, reshaped: VecDeque::new(), ended, settlement }))
+            }
+        }
+    }
+}
+
+impl Theirs {
+    fn complete(&mut self, settlement: &mut Settlement) {
+        settlement.settle(Outcome::Completed, None);
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+
+    /// The event that tells the client that its stream broke off, if it can still be told.
+    fn truncation(&self, reason: &dyn Error) -> Option<Bytes> {
+        if !self.events.as_ref()?.at_boundary() {
+            return None;
+        }
+        let message = format!("The provider's stream broke off before its end ({reason}).");
+        let status = http::StatusCode::BAD_GATEWAY;
+        Some(self.dialect.error_event(&ErrorReply { status, code: TRUNCATED, message: &message }))
+    }
+}
+
+/// The code of an answer that broke off in the middle.
+const TRUNCATED: &str = "weir_upstream_truncated";
+
+impl Observed {
+    fn poll_upstream(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(bytes) = self.reshaped.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            match ready!(Pin::new(&mut self.theirs.incoming).poll_frame(context)) {
+                Some(Ok(frame)) => match self.observe(frame) {
+                    Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(self.broken(error)),
+                },
+                Some(Err(error)) => return Poll::Ready(self.broken(error)),
+                None => self.end(),
+            }
+        }
+    }
+
+    /// Reads a frame, and lets it pass or takes it to be reshaped.
+    fn observe(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, DecodeError> {
+        if let Some(data) = frame.data_ref() {
+            self.settlement.chunk(data);
+            if let Some(events) = &mut self.theirs.events {
+                events.push(data);
+            }
+        }
+        let frame = match &mut self.theirs.reshape {
+            None => Some(frame),
+            Some(reshape) => match frame.into_data() {
+                Ok(data) => {
+                    reshape.push(data, &mut self.reshaped)?;
+                    None
+                }
+                Err(trailers) => Some(trailers),
+            },
+        };
+        // A client that has read as many bytes as it was promised asks no more: this may be the last we hear of it.
+        if self.theirs.incoming.is_end_stream() {
+            self.end();
+        }
+        Ok(frame)
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        if let Some(reshape) = &mut self.theirs.reshape {
+            reshape.finish(&mut self.reshaped);
+        }
+        self.theirs.complete(&mut self.settlement);
+    }
+
+    fn broken(&mut self, error: impl Error + Send + Sync + 'static) -> Option<Result<Frame<Bytes>, BodyError>> {
+        self.ended = true;
+        self.settlement.settle(Outcome::Truncated, Some(TRUNCATED));
+        match self.theirs.truncation(&error) {
+            Some(event) => Some(Ok(Frame::data(event))),
+            // The client sees its connection break, as it would have without us.
+            None => Some(Err(error.into())),
+        }
+    }
+}
+
+impl AnswerBody {
+    pub(super) fn ours(body: Bytes) -> Self {
+        Self::Ours(Some(body))
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Ours(body) => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Theirs(observed) => observed.poll_upstream(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Ours(body) => body.is_none(),
+            Self::Theirs(observed) => observed.ended && observed.reshaped.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Ours(body) => SizeHint::with_exact(body.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Theirs(observed) if observed.theirs.reshape.is_some() => SizeHint::default(),
+            Self::Theirs(observed) => observed.theirs.incoming.size_hint(),
+        }
+    }
+}
+
+/// Whether a stream of events stands between two of them, told from its last bytes (WHATWG HTML §9.2.5: an empty line ends an event).
+#[derive(Default)]
+struct EventBoundary {
+    last: [u8; 4],
+}
+
+impl EventBoundary {
+    fn push(&mut self, bytes: &[u8]) {
+        let new = &bytes[bytes.len().saturating_sub(4)..];
+        self.last.rotate_left(new.len());
+        self.last[4 - new.len()..].copy_from_slice(new);
+    }
+
+    fn at_boundary(&self) -> bool {
+        self.last.ends_with(b"\n\n") || self.last == *b"\r\n\r\n" || self.last.ends_with(b"\r\r") || self.last == [0; 4]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EventBoundary;
+
+    #[test]
+    fn an_event_has_ended_after_an_empty_line() {
+        for (pieces, expected) in [
+            (&["data: 1\n", "\n"][..], true),
+            (&["data: 1\r\n\r\n"], true),
+            (&["data: 1\r", "\n", "\r", "\n"], true),
+            (&["data: 1\n"], false),
+            (&["data: 1\n\nd"], false),
+            (&[], true),
+        ] {
+            let mut boundary = EventBoundary::default();
+            pieces.iter().for_each(|piece| boundary.push(piece.as_bytes()));
+            assert_eq!(boundary.at_boundary(), expected, "{pieces:?}");
+        }
+    }
+}

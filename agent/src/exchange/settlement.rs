@@ -1,0 +1,129 @@
+//! Books an exchange exactly once, however it ended.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::{Request, StatusCode};
+use weir_ai::{Endpoint, ResponseScan, UsageReading};
+
+use super::Connection;
+use super::admit::Prepared;
+use super::request_body::Sight;
+use crate::telemetry::Telemetry;
+use crate::telemetry::record::{ExchangeRecord, Outcome};
+
+/// An exchange under way. Dropped unsettled, its client has gone away: it is settled with what was seen so far.
+pub(super) struct Settlement {
+    telemetry: Telemetry,
+    began: Instant,
+    endpoint: Endpoint,
+    record: ExchangeRecord,
+    /// What there is to know of the request's body.
+    request: Option<Sight>,
+    /// What there is to know of the answer's body.
+    response: Option<ResponseScan>,
+    settled: bool,
+}
+
+impl Settlement {
+    pub(super) fn begin<B>(connection: &Connection, prepared: &Prepared, request: &Request<B>) -> Self {
+        let path = request.uri().path();
+        let endpoint = prepared.backend.provider.dialect().endpoint(request.method(), path);
+        let began = Instant::now();
+        let record = ExchangeRecord {
+            started: SystemTime::now(),
+            workload: Arc::clone(&connection.services.workload),
+            backend: Arc::clone(&prepared.label),
+            provider: prepared.backend.provider,
+            server_address: Arc::clone(&connection.host),
+            method: request.method().clone(),
+            path: path.to_owned(),
+            status: None,
+            operation: endpoint.operation(),
+            request_model: None,
+            response_model: None,
+            usage: UsageReading::None,
+            cost: None,
+            stream: false,
+            outcome: Outcome::ClientGone,
+            error_code: None,
+            duration: std::time::Duration::ZERO,
+            time_to_first_chunk: None,
+        };
+        let telemetry = connection.services.telemetry.clone();
+        Self { telemetry, began, endpoint, record, request: None, response: None, settled: false }
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// The request's body has been set on its way.
+    pub(super) fn watch(&mut self, request: Sight) {
+        self.request = Some(request);
+    }
+
+    /// Whether the provider was asked for usage that the client must not see.
+    pub(super) fn added_usage(&self) -> bool {
+        self.request.as_ref().is_some_and(Sight::added_usage)
+    }
+
+    /// The client is given this status.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.record.status = Some(status);
+    }
+
+    /// The answer has a body that may carry usage.
+    pub(super) fn scan(&mut self, response: ResponseScan, stream: bool) {
+        self.record.stream = stream;
+        self.response = Some(response);
+    }
+
+    /// Bytes of the answer's body have come from upstream.
+    pub(super) fn chunk(&mut self, bytes: &[u8]) {
+        if self.record.time_to_first_chunk.is_none() {
+            self.record.time_to_first_chunk = Some(self.began.elapsed());
+        }
+        if let Some(response) = &mut self.response {
+            response.push(bytes);
+        }
+    }
+
+    /// Notes what went wrong beside the outcome.
+    pub(super) fn note(&mut self, code: &'static str) {
+        self.record.error_code = Some(code);
+    }
+
+    /// Books it. What comes after the first call is not booked again.
+    pub(super) fn settle(&mut self, outcome: Outcome, code: Option<&'static str>) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let record = &mut self.record;
+        record.outcome = outcome;
+        record.error_code = code.or(record.error_code);
+        record.duration = self.began.elapsed();
+        if let Some(request) = &self.request {
+            record.request_model = request.model();
+        }
+        if let Some(response) = &self.response {
+            let reading = response.reading();
+            record.usage = reading.usage;
+            record.response_model = reading.model;
+        }
+        if let UsageReading::Read(usage) = &record.usage {
+            // The answer names what was served; the request's alias is the next best.
+            record.cost = [&record.response_model, &record.request_model]
+                .into_iter()
+                .flatten()
+                .find_map(|model| weir_ai::cost(record.provider, model, usage));
+        }
+        self.telemetry.settle(record);
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        self.settle(Outcome::ClientGone, None);
+    }
+}

@@ -1,0 +1,131 @@
+//! From a route to a connection that takes requests.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::error::UpstreamError;
+use super::route::{Address, Route, Security};
+use super::sender::{Protocol, Sender};
+use super::tls::UpstreamTls;
+
+/// How long TCP may take to connect. Linux itself would try for two minutes; every SDK has given up by then.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the TLS handshake may take after that.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A dead peer is noticed by probes after this much silence. Reasoning models are silent for minutes, so silence
+/// alone is no reason to give up.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(45);
+
+/// Opens a TCP connection to an address, as a relay or below TLS.
+pub(crate) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+        Ok(connected) => connected?,
+        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    };
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(Duration::from_secs(15)),
+    )?;
+    Ok(stream)
+}
+
+pub(super) async fn connect(
+    route: &Route,
+    protocol: Protocol,
+    tls: &UpstreamTls,
+) -> Result<Sender, UpstreamError> {
+    let stream = open(route).await?;
+    match &route.security {
+        Security::Plaintext => handshake(route, Protocol::Http1, stream).await,
+        Security::Tls { server_name, authorities } => {
+            let config = tls.config(authorities.as_ref(), protocol).map_err(|reason| {
+                UpstreamError::Authorities { address: route.address.to_string(), reason }
+            })?;
+            let connecting = TlsConnector::from(config).connect(server_name.clone(), stream);
+            let stream = match timeout(HANDSHAKE_LIMIT, connecting).await {
+                Ok(connected) => connected.map_err(|error| UpstreamError::from_handshake(route, error))?,
+                Err(_) => {
+                    return Err(UpstreamError::TimedOut {
+                        address: route.address.to_string(),
+                        what: "finish the TLS handshake",
+                        limit: HANDSHAKE_LIMIT,
+                    });
+                }
+            };
+            let negotiated = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Protocol::Http2,
+                _ => Protocol::Http1,
+            };
+            handshake(route, negotiated, stream).await
+        }
+    }
+}
+
+/// Tries each address that the route stands for, in the resolver's order.
+async fn open(route: &Route) -> Result<TcpStream, UpstreamError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::TimedOut => UpstreamError::TimedOut {
+            address: route.address.to_string(),
+            what: "accept a connection",
+            limit: CONNECT_LIMIT,
+        },
+        _ => UpstreamError::from_connect(route, error),
+    };
+    let (host, port) = match &route.address {
+        Address::Socket(address) => return dial(*address).await.map_err(failed),
+        Address::Name { host, port } => (host.as_str(), *port),
+    };
+    let unresolved = |source| UpstreamError::Unresolved { address: route.address.to_string(), source };
+    let mut last = unresolved(io::Error::from(io::ErrorKind::NotFound));
+    for address in tokio::net::lookup_host((host, port)).await.map_err(unresolved)? {
+        match dial(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = failed(error),
+        }
+    }
+    Err(last)
+}
+
+async fn handshake<S>(route: &Route, protocol: Protocol, stream: S) -> Result<Sender, UpstreamError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let io = TokioIo::new(stream);
+    let failed = |error| UpstreamError::from_http(route, error);
+    match protocol {
+        Protocol::Http1 => {
+            let (sender, connection) = hyper::client::conn::http1::Builder::new()
+                .preserve_header_case(true)
+                .handshake(io)
+                .await
+                .map_err(failed)?;
+            tokio::spawn(async move {
+                // How it ended is told to whoever waits for an answer on it.
+                let _ = connection.with_upgrades().await;
+            });
+            Ok(Sender::Http1(sender))
+        }
+        Protocol::Http2 => {
+            let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .adaptive_window(true)
+                .handshake(io)
+                .await
+                .map_err(failed)?;
+            tokio::spawn(async move {
+                let _ = connection.await;
+            });
+            Ok(Sender::Http2(sender))
+        }
+    }
+}

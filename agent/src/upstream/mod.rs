@@ -1,0 +1,72 @@
+//! The way from the agent to the provider: dial, verify, send.
+
+mod connect;
+mod error;
+mod pool;
+mod route;
+mod sender;
+mod tls;
+
+pub(crate) use connect::dial;
+pub use error::UpstreamError;
+pub(crate) use pool::{Lease, Pool};
+pub(crate) use route::{Address, Route, Security};
+pub(crate) use sender::{BodyError, Protocol, RequestBody};
+pub use tls::{PublicRoots, UpstreamTls};
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+/// Sends requests to providers.
+#[derive(Debug)]
+pub struct Upstream {
+    tls: UpstreamTls,
+    /// Connections of backends with `dial: Node`, shared by all workloads of this node.
+    shared: Arc<Pool>,
+}
+
+impl Upstream {
+    /// An upstream whose servers are verified as `tls` says.
+    pub fn new(tls: UpstreamTls) -> Self {
+        Self { tls, shared: Arc::new(Pool::default()) }
+    }
+
+    /// The pool of the backends that share connections between workloads.
+    pub(crate) fn shared_pool(&self) -> &Arc<Pool> {
+        &self.shared
+    }
+
+    /// Sends a request, on an idle connection of `pool` or a new one, and waits for the head of the answer.
+    ///
+    /// A request that an idle connection did not take any byte of, because the server had just closed it, is sent again
+    /// on another; one that might have reached the server never is.
+    pub(crate) async fn send(
+        &self,
+        pool: &Arc<Pool>,
+        route: &Arc<Route>,
+        protocol: Protocol,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+        loop {
+            let idle = pool.take(route, protocol);
+            let reused = idle.is_some();
+            let mut sender = match idle {
+                Some(sender) => sender,
+                None => {
+                    let sender = connect::connect(route, protocol, &self.tls).await?;
+                    pool.share(route, protocol, &sender);
+                    sender
+                }
+            };
+            match sender.send(request).await {
+                Ok(response) => return Ok((response, Lease::new(pool, route, protocol, sender))),
+                Err(failure) => match failure.unsent {
+                    Some(unsent) if reused => request = *unsent,
+                    _ => return Err(UpstreamError::from_http(route, failure.error)),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Idle connections to providers.
+//!
+//! Each captured connection has a pool of its own: what an app opened to one address goes to that one address, and ends with it.
+//! Backends with `dial: Node` share one pool between all workloads of the node.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::route::Route;
+use super::sender::{Protocol, Sender};
+
+/// The most idle connections that a pool keeps; the one that was idle longest goes first.
+const MOST_IDLE: usize = 128;
+
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    route: Arc<Route>,
+    /// What was offered when it was opened; what was agreed on is the sender's.
+    offered: Protocol,
+    sender: Sender,
+}
+
+impl Pool {
+    /// A connection by this route, if there is one that can take a request.
+    pub(super) fn take(&self, route: &Arc<Route>, offered: Protocol) -> Option<Sender> {
+        let mut idle = self.idle.lock();
+        idle.retain(|connection| !connection.sender.is_closed());
+        let index = idle.iter().rposition(|connection| {
+            connection.offered == offered && (Arc::ptr_eq(&connection.route, route) || connection.route == *route)
+        })?;
+        match &idle[index].sender {
+            // One connection of HTTP/2 serves many exchanges at a time.
+            Sender::Http2(sender) => Some(Sender::Http2(sender.clone())),
+            Sender::Http1(_) => Some(idle.remove(index).sender),
+        }
+    }
+
+    /// Makes a new connection known to others at once, where they can use it beside its first exchange.
+    pub(super) fn share(&self, route: &Arc<Route>, offered: Protocol, sender: &Sender) {
+        if let Sender::Http2(sender) = sender {
+            self.put(route, offered, Sender::Http2(sender.clone()));
+        }
+    }
+
+    fn put(&self, route: &Arc<Route>, offered: Protocol, sender: Sender) {
+        let mut idle = self.idle.lock();
+        if idle.len() >= MOST_IDLE {
+            idle.remove(0);
+        }
+        idle.push(Idle { route: Arc::clone(route), offered, sender });
+    }
+}
+
+/// A connection on loan for one exchange. Given back when the answer has come to its end; dropped, and with it closed, before.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pool: Arc<Pool>,
+    route: Arc<Route>,
+    offered: Protocol,
+    sender: Option<Sender>,
+}
+
+impl Lease {
+    pub(super) fn new(pool: &Arc<Pool>, route: &Arc<Route>, offered: Protocol, sender: Sender) -> Self {
+        let sender = match sender {
+            Sender::Http1(_) => Some(sender),
+            // In the pool already.
+            Sender::Http2(_) => None,
+        };
+        Self { pool: Arc::clone(pool), route: Arc::clone(route), offered, sender }
+    }
+
+    /// The answer has been read to its end: another exchange may use the connection.
+    pub(crate) fn give_back(mut self) {
+        if let Some(sender) = self.sender.take() {
+            self.pool.put(&self.route, self.offered, sender);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Names: of hosts, of objects, of namespaces.
+
+use std::net::IpAddr;
+
+/// Why `name` cannot be the name of a host, with the mend; `None` if it can. Lower case, as it is looked up so.
+pub(crate) fn host(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("is empty".to_owned());
+    }
+    if name.contains("://") || name.contains('/') {
+        return Some("is a URL: write the host's name alone, such as `api.openai.com`".to_owned());
+    }
+    if name.contains('*') {
+        return Some("has a wildcard, which is not supported: write every host".to_owned());
+    }
+    if name.parse::<IpAddr>().is_ok() {
+        return Some("is an address: apps are recognised by the name that they dial".to_owned());
+    }
+    if name.contains(':') {
+        return Some("has a port: write the host's name alone".to_owned());
+    }
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(format!(
+            "has capital letters: write `{}`",
+            name.to_ascii_lowercase()
+        ));
+    }
+    if name.ends_with('.') {
+        return Some("ends with a dot: leave that out".to_owned());
+    }
+    subdomain(name)
+}
+
+/// Why `name` is no DNS name (RFC 1123 subdomain: the names of hosts and of most Kubernetes objects); `None` if it is one.
+pub(crate) fn subdomain(name: &str) -> Option<String> {
+    if name.len() > 253 {
+        return Some("is longer than the 253 letters of a DNS name".to_owned());
+    }
+    name.split('.').find_map(label)
+}
+
+/// Why `name` is no DNS label (RFC 1123: the names of namespaces); `None` if it is one.
+pub(crate) fn label(name: &str) -> Option<String> {
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() {
+        Some("is not a DNS name: a part of it is empty".to_owned())
+    } else if name.len() > 63 {
+        Some("is not a DNS name: a part of it is longer than 63 letters".to_owned())
+    } else if !name.bytes().all(known) {
+        Some("is not a DNS name: it may have lower-case letters, digits and `-`".to_owned())
+    } else if name.starts_with('-') || name.ends_with('-') {
+        Some("is not a DNS name: no part may begin or end with `-`".to_owned())
+    } else {
+        None
+    }
+}

@@ -1,0 +1,332 @@
+//! Objects as they were read from a text, each knowing where it stood.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
+
+use secrecy::SecretSlice;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use crate::problem::{Problem, Problems, suggestion};
+use crate::schema::{self, Check, FieldProblem, short};
+use crate::secret::{self, Environment};
+use crate::tree::{self, Node};
+use crate::types::{AIBackend, AIBackendSpec, ConfigMap, Metadata, SecretShape};
+use crate::{API_VERSION, DEFAULT_NAMESPACE, names};
+
+/// Objects that were read: Secrets, ConfigMaps and AIBackends, in the order they were written in.
+#[derive(Debug, Default)]
+pub struct Objects {
+    pub(crate) backends: Vec<Located<AIBackendSpec>>,
+    pub(crate) secrets: Vec<Located<BTreeMap<String, SecretSlice<u8>>>>,
+    pub(crate) config_maps: Vec<Located<BTreeMap<String, String>>>,
+    /// Objects that are there but could not be read: that they are missing is not to be told on top.
+    pub(crate) unreadable: HashSet<String>,
+}
+
+impl Objects {
+    /// Adds the objects of another text.
+    pub fn extend(&mut self, other: Self) {
+        self.backends.extend(other.backends);
+        self.secrets.extend(other.secrets);
+        self.config_maps.extend(other.config_maps);
+        self.unreadable.extend(other.unreadable);
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.backends.is_empty()
+            && self.secrets.is_empty()
+            && self.config_maps.is_empty()
+            && self.unreadable.is_empty()
+    }
+}
+
+/// An object and where it stood.
+#[derive(Debug)]
+pub(crate) struct Located<T> {
+    pub(crate) place: Place,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) value: T,
+}
+
+/// Where an object stood, as a whole and field by field.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    source: Arc<str>,
+    line: usize,
+    /// `Kind namespace/name`.
+    pub(crate) object: String,
+    lines: HashMap<String, usize>,
+}
+
+impl Place {
+    /// `file:line` of the object.
+    pub(crate) fn describe(&self) -> String {
+        format!("{}:{}", self.source, self.line)
+    }
+
+    /// Whether the field was written.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.lines.contains_key(field)
+    }
+
+    /// A problem of a field; its line is that of the nearest field around it that was written.
+    pub(crate) fn problem(&self, field: &str, message: impl Into<String>) -> Problem {
+        let mut around = field;
+        let line = loop {
+            if let Some(line) = self.lines.get(around) {
+                break *line;
+            }
+            match around.rfind(['.', '[']) {
+                Some(at) => around = &around[..at],
+                None => break self.line,
+            }
+        };
+        Problem {
+            source: self.source.to_string(),
+            line,
+            object: Some(self.object.clone()),
+            field: field.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Reads the objects of one text: YAML of one or several documents. `environment` is asked for the variables that Secrets name.
+///
+/// # Errors
+/// Everything that is wrong with the objects by themselves; [`translate`](crate::translate) tells what is wrong between them.
+pub fn parse(
+    source_name: &str,
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Objects, Problems> {
+    let (objects, problems) = parse_what_can_be(source_name, text, environment);
+    problems.into_result(objects)
+}
+
+/// As [`parse`], but what is right is given along with what is wrong, so that all problems of a configuration can be told at once.
+pub(crate) fn parse_what_can_be(
+    source: &str,
+    text: &str,
+    environment: Environment<'_>,
+) -> (Objects, Problems) {
+    let mut reading = Reading {
+        source: Arc::from(source),
+        environment,
+        objects: Objects::default(),
+        problems: Problems::default(),
+    };
+    let (documents, error) = tree::read(text);
+    for document in &documents {
+        reading.document(document);
+    }
+    if let Some(error) = error {
+        reading.say(error.line, None, "", error.message);
+    }
+    (reading.objects, reading.problems)
+}
+
+/// Kinds that have their own schema here, with their versions.
+const KINDS: [(&str, &str); 3] = [("AIBackend", API_VERSION), ("ConfigMap", "v1"), ("Secret", "v1")];
+/// Kinds that Weir will know.
+const LATER_KINDS: [&str; 3] = ["AIPolicy", "Gateway", "HTTPRoute"];
+
+static BACKEND: LazyLock<Json> = LazyLock::new(schema::of::<AIBackend>);
+static CONFIG_MAP: LazyLock<Json> = LazyLock::new(schema::of::<ConfigMap>);
+static SECRET: LazyLock<Json> = LazyLock::new(schema::of::<SecretShape>);
+
+struct Reading<'a> {
+    source: Arc<str>,
+    environment: Environment<'a>,
+    objects: Objects,
+    problems: Problems,
+}
+
+impl Reading<'_> {
+    fn say(&mut self, line: usize, object: Option<&str>, field: &str, message: impl Into<String>) {
+        self.problems.0.push(Problem {
+            source: self.source.to_string(),
+            line,
+            object: object.map(str::to_owned),
+            field: field.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    fn document(&mut self, document: &Node) {
+        if document.kind() != tree::Kind::Map {
+            let message = format!("must be an object (a map), not {}", document.kind().describe());
+            return self.say(document.line, None, "", message);
+        }
+        let Some(kind) = document.field("kind") else {
+            let kinds = KINDS.map(|(kind, _)| kind).join(", ");
+            return self.say(
+                document.line,
+                None,
+                "kind",
+                format!("missing: write one of {kinds}"),
+            );
+        };
+        let line = kind.line;
+        let kind = kind.text().unwrap_or_default();
+        let object = identity(kind, document);
+        let Some((_, version)) = KINDS.iter().find(|(known, _)| *known == kind) else {
+            let message = match LATER_KINDS.contains(&kind) {
+                true => format!("this version of Weir does not support {kind} yet: take the object out"),
+                false => format!(
+                    "unknown kind `{}`{}",
+                    short(kind),
+                    suggestion(kind, KINDS.iter().map(|(kind, _)| *kind).chain(LATER_KINDS))
+                ),
+            };
+            return self.say(line, Some(&short(&object)), "kind", message);
+        };
+        let written = document.field("apiVersion").and_then(Node::text);
+        if let (Some(line), Some(written)) = (document.field("apiVersion").map(|node| node.line), written)
+            && written != *version
+        {
+            let message = format!("`{}` has no {kind}: write `{version}`", short(written));
+            self.say(line, Some(&object), "apiVersion", message);
+        }
+        match kind {
+            "AIBackend" => {
+                if let Some((read, place)) = self.read::<AIBackend>(document, &BACKEND, object) {
+                    let located = located(read.metadata, place, read.spec);
+                    self.objects.backends.push(located);
+                }
+            }
+            "ConfigMap" => {
+                if let Some((read, place)) = self.read::<ConfigMap>(document, &CONFIG_MAP, object) {
+                    let located = located(read.metadata, place, read.data);
+                    self.objects.config_maps.push(located);
+                }
+            }
+            _ => self.secret(document, object),
+        }
+    }
+
+    /// Reads what a schema says; `None`, and the problems told, where that cannot be.
+    fn read<T: DeserializeOwned>(
+        &mut self,
+        document: &Node,
+        schema: &Json,
+        object: String,
+    ) -> Option<(T, Place)> {
+        let place = self.check(document, schema, &object)?;
+        match serde_json::from_value(document.to_json()) {
+            Ok(read) => Some((read, place)),
+            Err(error) => {
+                // The schema is derived from the type, so only a bug can bring us here; a configuration is refused, not misread.
+                self.say(document.line, Some(&object), "", error.to_string());
+                self.objects.unreadable.insert(object);
+                None
+            }
+        }
+    }
+
+    fn check(&mut self, document: &Node, schema: &Json, object: &str) -> Option<Place> {
+        let mut check = Check::object(document, schema);
+        if let Some(metadata) = document.field("metadata") {
+            let rules: [(&str, fn(&str) -> Option<String>); 2] =
+                [("name", names::subdomain), ("namespace", names::label)];
+            for (field, rule) in rules {
+                let written = metadata
+                    .field(field)
+                    .filter(|node| node.kind() == tree::Kind::Text);
+                if let Some((node, message)) = written.and_then(|node| Some((node, rule(node.text()?)?))) {
+                    let field = format!("metadata.{field}");
+                    let message = format!("`{}` {message}", short(node.text().unwrap_or_default()));
+                    check.problems.push(FieldProblem {
+                        line: node.line,
+                        field,
+                        message,
+                    });
+                }
+            }
+        }
+        for problem in check.problems {
+            self.say(problem.line, Some(object), &problem.field, problem.message);
+        }
+        if check.unreadable {
+            self.objects.unreadable.insert(object.to_owned());
+            return None;
+        }
+        Some(Place {
+            source: Arc::clone(&self.source),
+            line: document.line,
+            object: object.to_owned(),
+            lines: check.lines,
+        })
+    }
+
+    /// By hand: serde would leave copies of the keys in memory that nobody wipes.
+    fn secret(&mut self, document: &Node, object: String) {
+        let Some(place) = self.check(document, &SECRET, &object) else {
+            return;
+        };
+        let metadata = document.field("metadata").map(Node::to_json).unwrap_or_default();
+        let Ok(metadata) = serde_json::from_value::<Metadata>(metadata) else {
+            return;
+        };
+        let mut values = BTreeMap::new();
+        let mut broken = false;
+        // In this order: `stringData` goes over `data`, as in Kubernetes.
+        for (section, is_text) in [("data", false), ("stringData", true)] {
+            for field in document.field(section).map(Node::fields).unwrap_or_default() {
+                let text = field.value.text().unwrap_or_default();
+                let value = match is_text {
+                    true => secret::from_text(text, self.environment),
+                    false => secret::from_base64(text).map_err(|problem| vec![problem]),
+                };
+                match value {
+                    Ok(value) => {
+                        values.insert(field.name.clone(), value);
+                    }
+                    Err(problems) => {
+                        broken = true;
+                        let path = format!("{section}.{}", field.name);
+                        for problem in problems {
+                            self.say(field.value.line, Some(&object), &path, problem);
+                        }
+                    }
+                }
+            }
+        }
+        if broken {
+            self.objects.unreadable.insert(object);
+        } else {
+            self.objects.secrets.push(located(metadata, place, values));
+        }
+    }
+}
+
+fn located<T>(metadata: Metadata, place: Place, value: T) -> Located<T> {
+    let namespace = metadata.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    Located {
+        place,
+        name: metadata.name,
+        namespace,
+        value,
+    }
+}
+
+/// `Kind namespace/name`, as far as they are written.
+fn identity(kind: &str, document: &Node) -> String {
+    let metadata = |field| {
+        document
+            .field("metadata")
+            .and_then(|metadata| metadata.field(field))
+            .and_then(Node::text)
+    };
+    match metadata("name") {
+        Some(name) => format!(
+            "{kind} {}/{}",
+            short(metadata("namespace").unwrap_or(DEFAULT_NAMESPACE)),
+            short(name)
+        ),
+        None => kind.to_owned(),
+    }
+}

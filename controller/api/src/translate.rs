@@ -1,0 +1,418 @@
+//! Objects to the snapshot that an agent serves from. Both the controller and `weir run -f` come through here.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use secrecy::{SecretSlice, SecretString};
+use weir_ai::Provider;
+
+use crate::names;
+use crate::objects::{Located, Objects, parse_what_can_be};
+use crate::problem::{Problem, Problems, nearest};
+use crate::schema::short;
+use crate::secret::{self, PROVIDER_KEYS};
+use crate::snapshot::{Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
+use crate::types::{AIBackendSpec, AllowedNamespaces, EndpointSpec, TlsMode, TlsSpec};
+
+/// Makes the snapshot.
+///
+/// # Errors
+/// All that is wrong with the objects' values and with how they refer to each other.
+pub fn translate(objects: &Objects) -> Result<Snapshot, Problems> {
+    let (snapshot, problems) = translate_what_can_be(objects);
+    problems.into_result(snapshot)
+}
+
+/// Reads texts, each with its name, and translates the objects of all of them together: [`parse`](crate::parse), [`Objects::extend`]
+/// and [`translate`] in one, save that all problems are told at once. A text without any object is a problem too: it is
+/// more likely a file caught in the middle of being written than a wish to configure nothing.
+///
+/// # Errors
+/// All that is wrong, in the order of texts and lines.
+pub fn load<'a>(
+    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Snapshot, Problems> {
+    let mut all = Objects::default();
+    let mut problems = Vec::new();
+    let mut order = HashMap::new();
+    for (name, text) in texts {
+        let next = order.len();
+        order.entry(name.to_owned()).or_insert(next);
+        let (objects, wrong) = parse_what_can_be(name, text, environment);
+        if objects.is_empty() && wrong.0.is_empty() {
+            let message = "has no object: write an AIBackend, or leave the file out".to_owned();
+            problems.push(Problem {
+                source: name.to_owned(),
+                line: 0,
+                object: None,
+                field: String::new(),
+                message,
+            });
+        }
+        problems.extend(wrong.0);
+        all.extend(objects);
+    }
+    let (snapshot, wrong) = translate_what_can_be(&all);
+    problems.extend(wrong.0);
+    problems.sort_by_key(|problem| (order.get(&problem.source).copied(), problem.line));
+    Problems(problems).into_result(snapshot)
+}
+
+fn translate_what_can_be(objects: &Objects) -> (Snapshot, Problems) {
+    let mut translation = Translation {
+        objects,
+        problems: Vec::new(),
+    };
+    translation.duplicates(&objects.backends);
+    translation.duplicates(&objects.secrets);
+    translation.duplicates(&objects.config_maps);
+    let backends: Vec<Backend> = objects
+        .backends
+        .iter()
+        .filter_map(|located| translation.backend(located))
+        .collect();
+    translation.contested_hosts();
+    // The same Secret's problem is found by each backend that refers to it.
+    let mut told = HashSet::new();
+    translation
+        .problems
+        .retain(|problem| told.insert(problem.to_string()));
+    (Snapshot::new(backends), Problems(translation.problems))
+}
+
+struct Translation<'a> {
+    objects: &'a Objects,
+    problems: Vec<Problem>,
+}
+
+impl Translation<'_> {
+    fn say<T>(&mut self, located: &Located<T>, field: &str, message: impl Into<String>) {
+        self.problems.push(located.place.problem(field, message));
+    }
+
+    fn duplicates<T>(&mut self, all: &[Located<T>]) {
+        let mut first = HashMap::new();
+        for located in all {
+            match first.get(&located.place.object) {
+                None => {
+                    first.insert(&located.place.object, located.place.describe());
+                }
+                Some(first) => self.say(
+                    located,
+                    "",
+                    format!("stands already at {first}: take one of them out"),
+                ),
+            }
+        }
+    }
+
+    /// `None` where something is wrong that keeps it from being served.
+    fn backend(&mut self, located: &Located<AIBackendSpec>) -> Option<Backend> {
+        let spec = &located.value;
+        let before = self.problems.len();
+        self.hosts(located);
+        let provider = self.provider(located);
+        let auth = self.auth(located);
+        let endpoint = spec
+            .endpoint
+            .as_ref()
+            .map(|endpoint| self.endpoint(located, endpoint));
+        if self.problems.len() > before {
+            return None;
+        }
+        Some(Backend {
+            name: located.name.clone(),
+            namespace: located.namespace.clone(),
+            provider: provider?,
+            hosts: hosts(spec),
+            auth: auth?,
+            endpoint,
+            allowed_namespaces: spec.allowed_namespaces.from,
+            dial: spec.dial,
+            on_untrusted: spec.on_untrusted,
+        })
+    }
+
+    fn hosts(&mut self, located: &Located<AIBackendSpec>) {
+        let mut seen = HashSet::new();
+        for (index, host) in located.value.hosts.iter().enumerate() {
+            let field = format!("spec.hosts[{index}]");
+            if let Some(problem) = names::host(host) {
+                self.say(located, &field, format!("`{}` {problem}", short(host)));
+            } else if !seen.insert(host) {
+                self.say(located, &field, format!("`{host}` stands in the list already"));
+            }
+        }
+    }
+
+    fn provider(&mut self, located: &Located<AIBackendSpec>) -> Option<Provider> {
+        let named = located.value.provider.named();
+        if let [provider] = named[..] {
+            return Some(provider);
+        }
+        let message = match named.is_empty() {
+            true => {
+                let known: Vec<&str> = Provider::ALL.iter().map(|provider| provider.field()).collect();
+                format!(
+                    "names no provider: write one of {}, such as `openai: {{}}`",
+                    known.join(", ")
+                )
+            }
+            false => {
+                let named: Vec<&str> = named.iter().map(|provider| provider.field()).collect();
+                format!(
+                    "names {}: a backend has exactly one provider",
+                    named.join(" and ")
+                )
+            }
+        };
+        self.say(located, "spec.provider", message);
+        None
+    }
+
+    fn auth(&mut self, located: &Located<AIBackendSpec>) -> Option<Auth> {
+        let spec = &located.value.auth;
+        match (&spec.secret_ref, &spec.passthrough) {
+            (None, Some(_)) => Some(Auth::Passthrough),
+            (Some(reference), None) => self.key(located, &reference.name).map(Auth::Key),
+            (Some(_), Some(_)) => {
+                let message = "has both secretRef and passthrough: exactly one key goes upstream, leave one of them out";
+                self.say(located, "spec.auth", message);
+                None
+            }
+            (None, None) => {
+                let message = "is empty: write `secretRef: {name: …}` for a key of yours, or `passthrough: {}` for the caller's own";
+                self.say(located, "spec.auth", message);
+                None
+            }
+        }
+    }
+
+    fn key(&mut self, located: &Located<AIBackendSpec>, name: &str) -> Option<SecretString> {
+        let field = "spec.auth.secretRef.name";
+        let objects = self.objects;
+        let secret = self.reference(located, field, "Secret", name, &objects.secrets)?;
+        let mut present = PROVIDER_KEYS
+            .iter()
+            .filter_map(|key| Some((*key, secret.value.get(*key)?)));
+        let (Some((key, value)), second) = (present.next(), present.next()) else {
+            let message = format!("has no provider's key: {}", missing_key(&secret.value));
+            self.say(secret, "", message);
+            return None;
+        };
+        if second.is_some() {
+            self.say(
+                secret,
+                "",
+                "has both `Authorization` and `apiKey`: which one to send is not clear, leave one out",
+            );
+            return None;
+        }
+        match secret::provider_key(key, value) {
+            Ok(key) => Some(key),
+            Err(problem) => {
+                self.say(secret, &format!("{}.{key}", section_of(secret, key)), problem);
+                None
+            }
+        }
+    }
+
+    /// The object that a backend refers to, in its own namespace: what is elsewhere belongs to somebody else.
+    fn reference<'o, T>(
+        &mut self,
+        from: &Located<AIBackendSpec>,
+        field: &str,
+        kind: &str,
+        name: &str,
+        all: &'o [Located<T>],
+    ) -> Option<&'o Located<T>> {
+        let found = all
+            .iter()
+            .find(|other| other.namespace == from.namespace && other.name == name);
+        let wanted = format!("{kind} {}/{name}", from.namespace);
+        if found.is_none() && !self.objects.unreadable.contains(&wanted) {
+            let here: Vec<&str> = all
+                .iter()
+                .filter(|other| other.namespace == from.namespace)
+                .map(|other| other.name.as_str())
+                .collect();
+            let elsewhere = all.iter().find(|other| other.name == name);
+            let message = match (nearest(name, &here), elsewhere) {
+                (Some(near), _) => format!("there is no {wanted}, did you mean `{near}`?"),
+                (None, Some(other)) => format!(
+                    "there is no {wanted}: there is one in namespace {}, but it must be in the backend's own",
+                    other.namespace
+                ),
+                (None, None) => format!("there is no {wanted}: add it, or name one that there is"),
+            };
+            self.say(from, field, message);
+        }
+        found
+    }
+
+    fn endpoint(&mut self, located: &Located<AIBackendSpec>, spec: &EndpointSpec) -> BackendEndpoint {
+        // A URL writes an IPv6 address in brackets; here it needs none, but many will.
+        let host = spec
+            .host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(&spec.host);
+        self.name_or_address(located, "spec.endpoint.host", host);
+        let path_prefix = spec
+            .path_prefix
+            .as_deref()
+            .map(|prefix| prefix.trim_end_matches('/'));
+        if let (Some(prefix), Some(written)) = (path_prefix, &spec.path_prefix) {
+            let allowed = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte);
+            if !written.starts_with('/') {
+                self.say(located, "spec.endpoint.pathPrefix", "must begin with `/`");
+            } else if !prefix.bytes().all(allowed) {
+                self.say(
+                    located,
+                    "spec.endpoint.pathPrefix",
+                    "must be a path: no query, no fragment, no spaces",
+                );
+            }
+        }
+        let tls = self.tls(located, &spec.tls);
+        let default_port = if tls == EndpointTls::Plaintext { 80 } else { 443 };
+        BackendEndpoint {
+            host: host.to_owned(),
+            port: spec.port.unwrap_or(default_port),
+            path_prefix: path_prefix.filter(|prefix| !prefix.is_empty()).map(str::to_owned),
+            tls,
+        }
+    }
+
+    fn name_or_address(&mut self, located: &Located<AIBackendSpec>, field: &str, name: &str) {
+        if name.parse::<IpAddr>().is_err()
+            && let Some(problem) = names::host(name)
+        {
+            self.say(located, field, format!("`{}` {problem}", short(name)));
+        }
+    }
+
+    fn tls(&mut self, located: &Located<AIBackendSpec>, spec: &TlsSpec) -> EndpointTls {
+        if spec.mode == TlsMode::Plaintext {
+            let contradicting = [
+                ("serverName", spec.server_name.is_some()),
+                ("caCertificateRefs", !spec.ca_certificate_refs.is_empty()),
+            ];
+            for (field, _) in contradicting.into_iter().filter(|(_, written)| *written) {
+                let message = "has no meaning with `mode: Plaintext`: leave it out, or write `mode: Verify`";
+                self.say(located, &format!("spec.endpoint.tls.{field}"), message);
+            }
+            return EndpointTls::Plaintext;
+        }
+        if let Some(name) = &spec.server_name {
+            self.name_or_address(located, "spec.endpoint.tls.serverName", name);
+        }
+        let mut authorities = Vec::new();
+        for (index, reference) in spec.ca_certificate_refs.iter().enumerate() {
+            let field = format!("spec.endpoint.tls.caCertificateRefs[{index}].name");
+            let objects = self.objects;
+            let Some(map) = self.reference(
+                located,
+                &field,
+                "ConfigMap",
+                &reference.name,
+                &objects.config_maps,
+            ) else {
+                continue;
+            };
+            match certificates(&map.value) {
+                Ok(pem) => {
+                    authorities.extend_from_slice(pem.as_bytes());
+                    authorities.push(b'\n');
+                }
+                Err(problem) => self.say(map, "data.ca.crt", problem),
+            }
+        }
+        EndpointTls::Verify {
+            server_name: spec.server_name.clone(),
+            authorities: (!spec.ca_certificate_refs.is_empty()).then_some(authorities),
+        }
+    }
+
+    /// No namespace may see two backends for one host: which one it gets would be chance.
+    fn contested_hosts(&mut self) {
+        let objects = self.objects;
+        let mut by_host: BTreeMap<String, Vec<&Located<AIBackendSpec>>> = BTreeMap::new();
+        for located in &objects.backends {
+            for (index, host) in hosts(&located.value).into_iter().enumerate() {
+                let others = by_host.entry(host.clone()).or_default();
+                // What is told as a duplicate object, or as standing in the list twice, is not told again.
+                let contest = others.iter().find(|other| {
+                    other.place.object != located.place.object && some_namespace_sees_both(other, located)
+                });
+                if let Some(other) = contest {
+                    let field = match located.value.hosts.is_empty() {
+                        true => "spec.hosts".to_owned(),
+                        false => format!("spec.hosts[{index}]"),
+                    };
+                    let message = format!(
+                        "`{host}` is answered for already by {} ({}), and a namespace can see both: take the host out of one of them",
+                        other.place.object,
+                        other.place.describe()
+                    );
+                    self.problems.push(located.place.problem(&field, message));
+                }
+                others.push(located);
+            }
+        }
+    }
+}
+
+/// The hosts that a backend answers for: its own list, or its provider's.
+fn hosts(spec: &AIBackendSpec) -> Vec<String> {
+    match (spec.hosts.is_empty(), &spec.provider.named()[..]) {
+        (true, [provider]) => provider.hosts().iter().map(|&host| host.to_owned()).collect(),
+        _ => spec.hosts.clone(),
+    }
+}
+
+fn some_namespace_sees_both(one: &Located<AIBackendSpec>, other: &Located<AIBackendSpec>) -> bool {
+    let everywhere =
+        |located: &Located<AIBackendSpec>| located.value.allowed_namespaces.from == AllowedNamespaces::All;
+    everywhere(one) || everywhere(other) || one.namespace == other.namespace
+}
+
+fn missing_key(values: &BTreeMap<String, SecretSlice<u8>>) -> String {
+    let near = values
+        .keys()
+        .find_map(|written| Some((written, nearest(written, &PROVIDER_KEYS)?)));
+    match near {
+        Some((written, near)) => format!("`{written}` should be `{near}`"),
+        None => "put it at `apiKey`, or at `Authorization`".to_owned(),
+    }
+}
+
+/// Under which field of a Secret a key stands.
+fn section_of<T>(secret: &Located<T>, key: &str) -> &'static str {
+    if secret.place.has(&format!("stringData.{key}")) {
+        "stringData"
+    } else {
+        "data"
+    }
+}
+
+/// The `ca.crt` of a ConfigMap, which must be PEM that has a certificate.
+fn certificates(data: &BTreeMap<String, String>) -> Result<&str, String> {
+    let pem = data
+        .get("ca.crt")
+        .ok_or("is missing: put the authorities there, as PEM")?;
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        certificate.map_err(|error| format!("is not valid PEM: {error}"))?;
+        count += 1;
+    }
+    if count == 0 {
+        return Err(
+            "has no certificate: PEM with at least one `-----BEGIN CERTIFICATE-----` is needed".to_owned(),
+        );
+    }
+    Ok(pem)
+}
