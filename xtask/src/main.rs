@@ -1,2 +1,47 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: `cargo xtask demo | test | build | setup`.
+
+mod build;
+mod demo;
+mod setup;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Weir's own commands. Each installs what it needs and says so.
+#[derive(Parser)]
+#[command(name = "cargo xtask", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows `weir run` at work: unmodified programs, no key, and what they cost.
+    Demo(demo::Arguments),
+    /// Runs every check and every test; the last line is `N passed, N failed`.
+    Test(test::Arguments),
+    /// Leaves target/release/weir.
+    Build,
+    /// Installs what building and testing need, and is done at once if it is there.
+    Setup,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Test(arguments) => return test::run(&arguments),
+        Command::Build => setup::toolchain().and_then(|()| build::release()),
+        Command::Setup => setup::everything(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            step::say(&format!("failed: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

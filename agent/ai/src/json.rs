@@ -6,48 +6,19 @@
 
 use memchr::memchr2;
 
+mod found;
+mod key;
+mod number;
+pub(crate) use found::{Found, Kind, Path};
+use key::KeyBuffer;
+use number::Number;
+
 /// Paths are no deeper than this.
 const PATH_DEPTH: usize = 4;
 /// Values nested deeper than this are taken for broken: serde_json and most providers' parsers stop far earlier.
 const NESTING: usize = 512;
 /// A captured value that is longer is reported without its bytes.
 const CAPTURE_LIMIT: usize = 64 * 1024;
-/// Longer keys match no path. Long enough for any of ours with each letter written as an escape.
-const KEY_LIMIT: usize = 128;
-
-/// A place in the document, by object keys.
-#[derive(Debug)]
-pub(crate) struct Path {
-    pub(crate) keys: &'static [&'static str],
-    /// Whether the value's bytes are wanted. Paths of which one lies within the other cannot both be captured.
-    pub(crate) capture: bool,
-}
-
-/// What kind of value was found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    Null,
-    True,
-    False,
-    Number,
-    String,
-    Object { empty: bool },
-    Array { empty: bool },
-}
-
-/// A value at one of the paths, reported when it has closed.
-#[derive(Debug)]
-pub(crate) struct Found<'a> {
-    /// The index of its path.
-    pub(crate) path: usize,
-    pub(crate) kind: Kind,
-    /// Where it begins, from the document's first byte.
-    pub(crate) start: u64,
-    /// Where it ends: one past its last byte.
-    pub(crate) end: u64,
-    /// Its bytes, where they were wanted and not too many.
-    pub(crate) bytes: Option<&'a [u8]>,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -75,42 +46,6 @@ enum State {
     Broken,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Number {
-    Minus,
-    Zero,
-    Integer,
-    Point,
-    Fraction,
-    Exponent,
-    ExponentSign,
-    ExponentDigits,
-}
-
-impl Number {
-    /// `None`: the byte does not belong to the number.
-    fn next(self, byte: u8) -> Option<Self> {
-        use Number::{Exponent, ExponentDigits, ExponentSign, Fraction, Integer, Minus, Point, Zero};
-        Some(match (self, byte) {
-            (Minus, b'0') => Zero,
-            (Minus, b'1'..=b'9') | (Integer, b'0'..=b'9') => Integer,
-            (Zero | Integer, b'.') => Point,
-            (Point | Fraction, b'0'..=b'9') => Fraction,
-            (Zero | Integer | Fraction, b'e' | b'E') => Exponent,
-            (Exponent, b'+' | b'-') => ExponentSign,
-            (Exponent | ExponentSign | ExponentDigits, b'0'..=b'9') => ExponentDigits,
-            _ => return None,
-        })
-    }
-
-    fn may_end(self) -> bool {
-        matches!(
-            self,
-            Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits
-        )
-    }
-}
-
 /// A container or value on the way to a path.
 #[derive(Clone, Copy, Default, Debug)]
 struct Level {
@@ -120,24 +55,6 @@ struct Level {
     path: u8,
     start: u64,
     empty: bool,
-}
-
-/// The key being read, where it could be one of a path's.
-#[derive(Clone, Debug)]
-struct KeyBuffer {
-    bytes: [u8; KEY_LIMIT],
-    length: usize,
-    escaped: bool,
-}
-
-impl KeyBuffer {
-    fn extend(&mut self, piece: &[u8]) {
-        let end = self.length.saturating_add(piece.len());
-        if let Some(room) = self.bytes.get_mut(self.length..end) {
-            room.copy_from_slice(piece);
-        }
-        self.length = end;
-    }
 }
 
 /// The scanner. Push the document's pieces in order.
@@ -171,11 +88,7 @@ impl JsonScan {
             depth: 0,
             objects: [0; NESTING / 64],
             levels: [Level::default(); PATH_DEPTH + 1],
-            key: KeyBuffer {
-                bytes: [0; KEY_LIMIT],
-                length: 0,
-                escaped: false,
-            },
+            key: KeyBuffer::new(),
             capturing: None,
             captured: Vec::new(),
             offset: 0,
@@ -230,6 +143,13 @@ impl JsonScan {
                     if let Some(next) = number.next(byte) {
                         self.state = State::Number(next);
                         at += 1;
+                        if next.takes_digits() {
+                            // embeddings are long lists of long numbers
+                            at += piece[at..]
+                                .iter()
+                                .take_while(|byte| byte.is_ascii_digit())
+                                .count();
+                        }
                     } else if number.may_end() {
                         self.close_value(Kind::Number, piece, at, capture_from, found);
                     } else {
@@ -285,8 +205,7 @@ impl JsonScan {
             }
             (State::Value | State::FirstElement, _) => self.open_value(byte, at, capture_from),
             (State::FirstKey | State::Key, b'"') => {
-                self.key.length = 0;
-                self.key.escaped = false;
+                self.key.begin();
                 self.state = State::String {
                     escaped: false,
                     key: true,
@@ -475,7 +394,7 @@ impl JsonScan {
                 Some(skip) if piece[at + skip] == b'\\' => {
                     at += skip + 1;
                     escaped = true;
-                    self.key.escaped = true;
+                    self.key.mark_escaped();
                 }
                 Some(skip) => {
                     at += skip;
@@ -504,21 +423,8 @@ impl JsonScan {
     fn end_key(&mut self, part: &[u8]) {
         let depth = self.depth;
         let parent = self.levels[depth - 1].through;
-        let unescaped;
-        let key = if self.key.length == 0 {
-            part
-        } else {
-            self.key.extend(part);
-            // too long for the buffer: no path's key, and no path has an empty one
-            self.key.bytes.get(..self.key.length).unwrap_or_default()
-        };
-        let key = if self.key.escaped && self.unescape && key.len() <= KEY_LIMIT {
-            let quoted = [b"\"", key, b"\""].concat();
-            unescaped = serde_json::from_slice::<String>(&quoted).unwrap_or_default();
-            unescaped.as_bytes()
-        } else {
-            key
-        };
+        let mut unescaped = String::new();
+        let key = self.key.end(part, self.unescape, &mut unescaped);
         let mut level = Level::default();
         for (index, path) in self.paths.iter().enumerate() {
             if parent & (1 << index) != 0

@@ -21,6 +21,11 @@ pub(crate) static INCOMPLETE: Needle = Needle(LazyLock::new(|| Finder::new(r#""r
 pub(crate) static FAILED: Needle = Needle(LazyLock::new(|| Finder::new(r#""response.failed""#)));
 
 impl Needle {
+    /// The word, with its quotes.
+    pub(crate) fn word(&self) -> &[u8] {
+        self.0.needle()
+    }
+
     /// Whether the word is in `data`.
     pub(crate) fn is_in(&self, data: &[u8]) -> bool {
         self.0.find(data).is_some()

@@ -202,7 +202,7 @@ impl Events {
         let Self { sse, json, done } = self;
         sse.push(piece, &mut |part| match part {
             Part::Event(data) => {
-                if facts.is_told_something(endpoint, data) {
+                if facts.is_told_something(members, data) {
                     json.reset();
                     json.push(data, &mut |found| facts.take(members, &found));
                 } else if data == Done::DATA {
@@ -250,21 +250,13 @@ impl Done {
 impl Facts {
     /// Whether an event's data can change what is known. If not, it need not be scanned. Never false for data whose
     /// scan would have changed something, so that what is known does not hang on how the bytes were split.
-    fn is_told_something(&self, endpoint: Endpoint, data: &[u8]) -> bool {
+    fn is_told_something(&self, members: &Members, data: &[u8]) -> bool {
         if self.model.is_none() {
             return data != Done::DATA;
         }
         needles::USAGE.has_value_in(data)
             || needles::ERROR.is_in(data)
-            || match endpoint {
-                Endpoint::Messages => needles::MESSAGE_STOP.is_in(data),
-                Endpoint::Responses => {
-                    needles::COMPLETED.is_in(data)
-                        || needles::INCOMPLETE.is_in(data)
-                        || needles::FAILED.is_in(data)
-                }
-                _ => false,
-            }
+            || members.last.iter().any(|last| last.name.is_in(data))
     }
 
     fn take(&mut self, members: &Members, found: &Found<'_>) {
@@ -281,17 +273,13 @@ impl Facts {
                     .filter(|model: &String| !model.is_empty());
             }
             (Member::Error, _) => self.error |= !matches!(found.kind, Kind::Null | Kind::False),
-            (Member::Type, Some(bytes)) => match bytes {
-                br#""message_stop""# | br#""response.completed""# | br#""response.incomplete""# => {
-                    self.finished = true
-                }
-                br#""response.failed""# => {
+            (Member::Type, Some(bytes)) => {
+                self.error |= bytes == needles::ERROR.word();
+                if let Some(last) = members.last.iter().find(|last| last.name.word() == bytes) {
                     self.finished = true;
-                    self.error = true;
+                    self.error |= last.error;
                 }
-                br#""error""# => self.error = true,
-                _ => {}
-            },
+            }
             _ => {}
         }
     }

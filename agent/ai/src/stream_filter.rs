@@ -1,25 +1,178 @@
 //! Takes out of a stream the usage event that the client did not ask for.
 
 use bytes::Bytes;
+use memchr::memchr2;
 
-/// Forwards a stream of server-sent events, save the one whose `choices` are empty and which has a `usage`.
-/// Used only where Weir itself asked for that event.
-#[derive(Debug, Default)]
-pub struct UsageEventFilter;
+use crate::json::{JsonScan, Kind, Path};
+use crate::needles;
+use crate::sse::{Part, SseScan};
+
+/// A longer event passes without a look at it: the one that is looked for has some hundred bytes.
+const EVENT_LIMIT: usize = 256 * 1024;
+
+/// Forwards a stream of server-sent events, save the one whose `choices` are empty and which has a `usage`. Used only
+/// where Weir itself asked for that event.
+///
+/// Everything else passes unchanged to the byte. A whole event passes at once, as a slice of the piece that it came in;
+/// what is held is part of an event whose end has not come, up to 256 KiB.
+#[derive(Debug)]
+pub struct UsageEventFilter {
+    /// What has come of the present event in earlier pieces.
+    held: Vec<u8>,
+    /// Whether the present line is empty so far.
+    line_is_empty: bool,
+    after_carriage_return: bool,
+    /// Whether the present event has become too long to be held.
+    passing: bool,
+    /// The fate of the last event. Between CR and LF an event has ended, and the LF shares its fate.
+    stripped: bool,
+    between_events: bool,
+}
+
+impl Default for UsageEventFilter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl UsageEventFilter {
     /// A filter at the start of a stream.
     pub fn new() -> Self {
-        Self
+        Self {
+            held: Vec::new(),
+            line_is_empty: true,
+            after_carriage_return: false,
+            passing: false,
+            stripped: false,
+            between_events: false,
+        }
     }
 
     /// Takes the next piece; what may pass goes to `out`.
     pub fn push(&mut self, piece: Bytes, out: &mut impl FnMut(Bytes)) {
-        out(piece);
+        // `run..event` is decided and passes; `event..` is what has come of the present event.
+        let (mut run, mut event, mut at) = (0, 0, 0);
+        while at < piece.len() {
+            if std::mem::take(&mut self.after_carriage_return) && piece[at] == b'\n' {
+                at += 1;
+                if self.between_events {
+                    event = at;
+                    if self.stripped {
+                        run = at;
+                    }
+                }
+                continue;
+            }
+            self.between_events = false;
+            let Some(skip) = memchr2(b'\n', b'\r', &piece[at..]) else {
+                self.line_is_empty = false;
+                break;
+            };
+            let ended = self.line_is_empty && skip == 0;
+            at += skip + 1;
+            self.line_is_empty = true;
+            self.after_carriage_return = piece[at - 1] == b'\r';
+            if ended {
+                self.between_events = true;
+                self.stripped = self.end_event(&piece[event..at], out);
+                if self.stripped {
+                    pass(&piece, run, event, out);
+                    run = at;
+                }
+                event = at;
+            }
+        }
+        if self.passing {
+            event = piece.len();
+        }
+        let rest = &piece[event..];
+        if self.held.len() + rest.len() > EVENT_LIMIT {
+            self.release(out);
+            self.passing = true;
+            event = piece.len();
+        } else {
+            self.held.extend_from_slice(rest);
+        }
+        pass(&piece, run, event, out);
     }
 
-    /// The stream has ended: what is held passes.
+    /// The stream has ended: what is held passes, unless it is the usage event without its last line end.
     pub fn finish(&mut self, out: &mut impl FnMut(Bytes)) {
-        let _ = out;
+        if is_usage_event(&self.held) {
+            self.held.clear();
+        }
+        self.release(out);
+        *self = Self::new();
+    }
+
+    /// The present event ends with `last`, its part in this piece. Strips it, or lets go of what is held of it.
+    fn end_event(&mut self, last: &[u8], out: &mut impl FnMut(Bytes)) -> bool {
+        if std::mem::take(&mut self.passing) || self.held.len() + last.len() > EVENT_LIMIT {
+            self.release(out);
+            return false;
+        }
+        if self.held.is_empty() {
+            return is_usage_event(last);
+        }
+        let before = self.held.len();
+        self.held.extend_from_slice(last);
+        if is_usage_event(&self.held) {
+            self.held.clear();
+            return true;
+        }
+        self.held.truncate(before);
+        self.release(out);
+        false
+    }
+
+    fn release(&mut self, out: &mut impl FnMut(Bytes)) {
+        if !self.held.is_empty() {
+            out(Bytes::from(std::mem::take(&mut self.held)));
+        }
     }
 }
+
+fn pass(piece: &Bytes, from: usize, to: usize, out: &mut impl FnMut(Bytes)) {
+    if from < to {
+        out(piece.slice(from..to));
+    }
+}
+
+const CHOICES: usize = 0;
+const USAGE: usize = 1;
+const ERROR: usize = 2;
+static PATHS: &[Path] = &[
+    Path {
+        keys: &["choices"],
+        capture: false,
+    },
+    Path {
+        keys: &["usage"],
+        capture: false,
+    },
+    Path {
+        keys: &["error"],
+        capture: false,
+    },
+];
+
+/// An event with usage beside choices (llama.cpp), without usage (Azure's content filter results) or with an error is the
+/// client's.
+fn is_usage_event(event: &[u8]) -> bool {
+    if !needles::USAGE.has_value_in(event) {
+        return false;
+    }
+    let mut kinds = [Kind::Null; 3];
+    let mut json = JsonScan::new(PATHS);
+    SseScan::new().push(event, &mut |part| match part {
+        Part::Event(data) | Part::Data(data) => json.push(data, &mut |found| kinds[found.path] = found.kind),
+        Part::End => {}
+    });
+    json.is_complete()
+        && kinds[CHOICES] == Kind::Array { empty: true }
+        && kinds[USAGE] != Kind::Null
+        && kinds[ERROR] == Kind::Null
+}
+
+#[cfg(test)]
+mod tests;

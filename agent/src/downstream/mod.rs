@@ -65,7 +65,7 @@ impl Downstream {
         let mut first = match FirstBytes::read(stream, origin.destination).await {
             Ok(first) => first,
             Err(error) => {
-                self.services.telemetry.connection(ConnectionKind::Refused);
+                self.count_refused();
                 return Err(error);
             }
         };
@@ -97,6 +97,11 @@ impl Downstream {
         }
     }
 
+    /// It has ended before it was anything.
+    fn count_refused(&self) {
+        drop(self.services.telemetry.connection(ConnectionKind::Refused));
+    }
+
     fn answers_for(&self, host: &str) -> bool {
         self.services.snapshot.load().backend(&self.services.workload.namespace, host).is_some()
     }
@@ -111,7 +116,7 @@ impl Downstream {
         match self.distrusted.verdict(&origin.command, &host) {
             Some(weir_api::OnUntrusted::Relay) => return self.relay(first, origin, Some(&host)).await,
             Some(weir_api::OnUntrusted::Refuse) => {
-                self.services.telemetry.connection(ConnectionKind::Refused);
+                self.count_refused();
                 relay::reset(first.stream);
                 return Ok(());
             }
@@ -155,7 +160,7 @@ impl Downstream {
             None => match upstream::dial(origin.destination).await {
                 Ok(server) => server,
                 Err(error) => {
-                    self.services.telemetry.connection(ConnectionKind::Refused);
+                    self.count_refused();
                     // The app's connect() has succeeded already; a reset is the nearest to the refusal that it would have seen.
                     relay::reset(client);
                     return Err(error);

@@ -69,7 +69,7 @@ impl Connection {
         match self.exchange(&prepared, request, &mut settlement).await {
             Ok(response) => response.map(|answer| answer.settled_by(settlement)),
             Err(refusal) => {
-                let response = refusal.response(prepared.backend.provider.dialect());
+                let response = refusal.response(settlement.dialect());
                 settlement.refused(&refusal, response.status());
                 response
             }
@@ -83,7 +83,7 @@ impl Connection {
         settlement: &mut Settlement,
     ) -> Result<Response<response_body::Answer>, Refusal> {
         let Admission { request, body, upgrade } = admit::admit(self, prepared, request)?;
-        let (request, sight) = body.prepare(request, settlement.endpoint()).await?;
+        let (request, sight) = body.prepare(request, settlement.endpoint(), prepared.backend.provider).await?;
         settlement.watch(sight);
         let pool = match prepared.backend.dial {
             weir_api::Dial::Pod => &self.pool,
@@ -95,7 +95,7 @@ impl Connection {
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return upgrade.map(|client| upgrade::switch(response, client)).ok_or(Refusal::UnaskedSwitch);
         }
-        response_body::observe(self, prepared, response, lease, settlement)
+        response_body::observe(self, response, lease, settlement)
     }
 
     /// The backend for this connection's host as it stands now, or `None` if there no longer is one.

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::timeout;
-use weir_ai::{Endpoint, RequestScan, Splice};
+use weir_ai::{Endpoint, Provider, RequestScan, Splice};
 
 use super::refusal::Refusal;
 use crate::upstream::{BodyError, RequestBody};
@@ -59,6 +59,7 @@ impl Body {
         self,
         mut head: http::request::Parts,
         endpoint: Endpoint,
+        provider: Provider,
     ) -> Result<(Request<RequestBody>, Sight), Refusal> {
         let incoming = self.0;
         if incoming.is_end_stream() {
@@ -70,7 +71,7 @@ impl Body {
             return Ok((Request::from_parts(head, body), Sight(None)));
         }
         let mut seen = Seen { scan: RequestScan::new(endpoint), added_usage: false };
-        let mut body = if may_need_splice(endpoint) {
+        let mut body = if provider.stream_usage_on_request() && may_need_splice(endpoint) {
             let held = Held::read(incoming, &mut seen.scan).await?;
             held.splice(&mut seen, &mut head.headers)
         } else {

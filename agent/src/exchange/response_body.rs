@@ -13,7 +13,6 @@ use hyper::body::Incoming;
 use weir_ai::{DecodeError, Dialect, ErrorReply, ResponseScan};
 
 use super::Connection;
-use super::admit::Prepared;
 use super::headers::{self, HeaderChanges};
 use super::refusal::Refusal;
 use super::reshape::Reshape;
@@ -62,7 +61,6 @@ pub(crate) struct Observed {
 /// Makes the provider's answer ready for the client.
 pub(super) fn observe(
     connection: &Connection,
-    prepared: &Prepared,
     response: Response<Incoming>,
     lease: Lease,
     settlement: &mut Settlement,
@@ -88,7 +86,7 @@ pub(super) fn observe(
         changes.remove(CONTENT_ENCODING);
     }
     headers::forward_response(&mut head.headers, connection.protocol, changes);
-    let dialect = prepared.backend.provider.dialect();
+    let dialect = settlement.dialect();
     let theirs = Theirs { incoming, lease: Some(lease), reshape, events, dialect };
     Ok(Response::from_parts(head, Answer(Source::Body(Box::new(theirs)))))
 }

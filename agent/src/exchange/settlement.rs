@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::{Request, StatusCode};
-use weir_ai::{Endpoint, ResponseScan, UsageReading};
+use weir_ai::{Dialect, Endpoint, ResponseScan, UsageReading};
 
 use super::Connection;
 use super::admit::Prepared;
@@ -56,6 +56,11 @@ impl Settlement {
 
     pub(super) fn endpoint(&self) -> Endpoint {
         self.endpoint
+    }
+
+    /// How errors are told: as the path has it, for some providers serve another's API beside their own; else as the provider has it.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.endpoint.dialect().unwrap_or_else(|| self.record.provider.dialect())
     }
 
     /// The request's body has been set on its way.

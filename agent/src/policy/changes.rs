@@ -99,3 +99,42 @@ fn same_but_for_key(one: &Backend, other: &Backend) -> bool {
             _ => false,
         }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(key: &str, backends: &[(&str, &str)]) -> Snapshot {
+        let mut text =
+            format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: key}}\nstringData: {{apiKey: {key}}}\n");
+        for (name, more) in backends {
+            text.push_str(&format!(
+                "---\napiVersion: weir.dev/v1alpha1\nkind: AIBackend\nmetadata: {{name: {name}}}\nspec:\n  \
+                 provider: {{openai: {{}}}}\n  hosts: [{name}.example]\n  {more}\n"
+            ));
+        }
+        weir_api::load([("weir.yaml", text.as_str())], &|_| None).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn each_change_is_named_and_no_key() {
+        let key = "auth: {secretRef: {name: key}}";
+        let passthrough = "auth: {passthrough: {}}";
+        let old = snapshot(
+            "sk-1",
+            &[
+                ("a", key),
+                ("b", passthrough),
+                ("c", passthrough),
+                ("d", passthrough),
+            ],
+        );
+        let node = format!("{passthrough}\n  dial: Node");
+        let new = snapshot("sk-2", &[("a", key), ("b", key), ("c", &node), ("e", key)]);
+        assert_eq!(
+            Changes::between(&old, &new).to_string(),
+            "added: default/e; changed: default/b, default/c; credential rotated: default/a; removed: default/d"
+        );
+        assert_eq!(Changes::between(&old, &old).to_string(), "no backend differs");
+    }
+}

@@ -247,4 +247,5 @@ impl Reloading {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
 mod tests;

@@ -3,6 +3,7 @@
 //! There is one configuration model, Kubernetes objects. `weir run -f` reads them from a file with [`parse`], a controller from the API
 //! server; both come to the same [`Snapshot`] by the same [`translate`].
 
+mod load;
 mod names;
 mod objects;
 mod problem;
@@ -13,10 +14,11 @@ mod translate;
 mod tree;
 pub mod types;
 
+pub use load::load;
 pub use objects::{Objects, parse};
 pub use problem::{Problem, Problems};
 pub use snapshot::{Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
-pub use translate::{load, translate};
+pub use translate::translate;
 pub use types::{AllowedNamespaces, Dial, OnUntrusted};
 
 /// `apiVersion` of the objects that are Weir's own.

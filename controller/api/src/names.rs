@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
+/// Why a name is not one; `None` if it is.
+pub(crate) type Rule = fn(&str) -> Option<String>;
+
 /// Why `name` cannot be the name of a host, with the mend; `None` if it can. Lower case, as it is looked up so.
 pub(crate) fn host(name: &str) -> Option<String> {
-    if name.is_empty() {
-        return Some("is empty".to_owned());
-    }
     if name.contains("://") || name.contains('/') {
         return Some("is a URL: write the host's name alone, such as `api.openai.com`".to_owned());
     }
@@ -33,6 +33,9 @@ pub(crate) fn host(name: &str) -> Option<String> {
 
 /// Why `name` is no DNS name (RFC 1123 subdomain: the names of hosts and of most Kubernetes objects); `None` if it is one.
 pub(crate) fn subdomain(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("is empty".to_owned());
+    }
     if name.len() > 253 {
         return Some("is longer than the 253 letters of a DNS name".to_owned());
     }

@@ -22,6 +22,8 @@ pub struct Objects {
     pub(crate) config_maps: Vec<Located<BTreeMap<String, String>>>,
     /// Objects that are there but could not be read: that they are missing is not to be told on top.
     pub(crate) unreadable: HashSet<String>,
+    /// Whether something is there of which not even the kind and name are known: it may be whatever is missing.
+    pub(crate) has_unknown: bool,
 }
 
 impl Objects {
@@ -31,6 +33,7 @@ impl Objects {
         self.secrets.extend(other.secrets);
         self.config_maps.extend(other.config_maps);
         self.unreadable.extend(other.unreadable);
+        self.has_unknown |= other.has_unknown;
     }
 
     /// Whether there are none.
@@ -39,6 +42,7 @@ impl Objects {
             && self.secrets.is_empty()
             && self.config_maps.is_empty()
             && self.unreadable.is_empty()
+            && !self.has_unknown
     }
 }
 
@@ -59,9 +63,15 @@ pub(crate) struct Place {
     /// `Kind namespace/name`.
     pub(crate) object: String,
     lines: HashMap<String, usize>,
+    unknown_in: HashSet<String>,
 }
 
 impl Place {
+    /// Whether the map at `field` has unknown fields, which were told.
+    pub(crate) fn has_unknown_in(&self, field: &str) -> bool {
+        self.unknown_in.contains(field)
+    }
+
     /// `file:line` of the object.
     pub(crate) fn describe(&self) -> String {
         format!("{}:{}", self.source, self.line)
@@ -124,6 +134,7 @@ pub(crate) fn parse_what_can_be(
         reading.document(document);
     }
     if let Some(error) = error {
+        reading.objects.has_unknown = true;
         reading.say(error.line, None, "", error.message);
     }
     (reading.objects, reading.problems)
@@ -157,6 +168,11 @@ impl Reading<'_> {
     }
 
     fn document(&mut self, document: &Node) {
+        let has_name = document
+            .field("metadata")
+            .is_some_and(|metadata| metadata.field("name").is_some());
+        let kind = document.field("kind").and_then(Node::text).unwrap_or_default();
+        self.objects.has_unknown |= !has_name || !KINDS.iter().any(|(known, _)| *known == kind);
         if document.kind() != tree::Kind::Map {
             let message = format!("must be an object (a map), not {}", document.kind().describe());
             return self.say(document.line, None, "", message);
@@ -171,6 +187,14 @@ impl Reading<'_> {
             );
         };
         let line = kind.line;
+        if kind.kind() != tree::Kind::Text {
+            return self.say(
+                line,
+                None,
+                "kind",
+                format!("must be a text, not {}", kind.kind().describe()),
+            );
+        }
         let kind = kind.text().unwrap_or_default();
         let object = identity(kind, document);
         let Some((_, version)) = KINDS.iter().find(|(known, _)| *known == kind) else {
@@ -230,8 +254,7 @@ impl Reading<'_> {
     fn check(&mut self, document: &Node, schema: &Json, object: &str) -> Option<Place> {
         let mut check = Check::object(document, schema);
         if let Some(metadata) = document.field("metadata") {
-            let rules: [(&str, fn(&str) -> Option<String>); 2] =
-                [("name", names::subdomain), ("namespace", names::label)];
+            let rules: [(&str, names::Rule); 2] = [("name", names::subdomain), ("namespace", names::label)];
             for (field, rule) in rules {
                 let written = metadata
                     .field(field)
@@ -259,6 +282,7 @@ impl Reading<'_> {
             line: document.line,
             object: object.to_owned(),
             lines: check.lines,
+            unknown_in: check.unknown_in,
         })
     }
 

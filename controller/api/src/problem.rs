@@ -69,7 +69,7 @@ pub(crate) fn suggestion<'a>(written: &str, known: impl IntoIterator<Item = &'a 
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(written, &known) {
         Some(name) => format!(", did you mean `{name}`?"),
-        None if known.is_empty() => "; no fields are known here, write `{}`".to_owned(),
+        None if known.is_empty() => "; no field is known here yet: write `{}`".to_owned(),
         None => format!("; known here: {}", known.join(", ")),
     }
 }

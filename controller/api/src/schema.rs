@@ -1,6 +1,6 @@
 //! Checks a located tree against the schema of a type: every unknown field, wrong type, bad value and missing field, each with its line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -63,6 +63,8 @@ pub(crate) struct Check {
     pub(crate) unreadable: bool,
     /// The line of every known field that is there.
     pub(crate) lines: HashMap<String, usize>,
+    /// The maps that have unknown fields: that a known one is missing there most likely is the same mistake.
+    pub(crate) unknown_in: HashSet<String>,
 }
 
 impl Check {
@@ -142,13 +144,10 @@ impl Check {
         }
     }
 
-    fn map(&mut self, node: &Node, schema: &Json, path: &str) {
-        let below = |name: &str| {
-            if path.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{path}.{name}")
-            }
+    fn map(&mut self, node: &Node, schema: &Json, map_path: &str) {
+        let below = |name: &str| match map_path {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
         };
         let properties = schema.get("properties").and_then(Json::as_object);
         let free = schema
@@ -159,17 +158,16 @@ impl Check {
             if let Some(schema) = properties.and_then(|known| known.get(&field.name)).or(free) {
                 self.node(&field.value, schema, &path);
             } else if let Some(message) = entry(NOT_YET, &path) {
+                self.unknown_in.insert(map_path.to_owned());
                 self.say(field.value.line, &path, message.to_owned());
             } else {
-                let known = properties
+                let known: Vec<&str> = properties
                     .into_iter()
-                    .flat_map(|known| known.keys().map(String::as_str));
-                let known: Vec<&str> = known.filter(|name| node.field(name).is_none()).collect();
-                let nothing_known = properties.is_none_or(serde_json::Map::is_empty);
-                let hint = match nothing_known {
-                    true => "; no fields are known here".to_owned(),
-                    false => suggestion(&field.name, known),
-                };
+                    .flatten()
+                    .map(|(name, _)| name.as_str())
+                    .collect();
+                let hint = suggestion(&field.name, known);
+                self.unknown_in.insert(map_path.to_owned());
                 self.say(field.value.line, &path, format!("unknown field{hint}"));
             }
         }
@@ -192,21 +190,27 @@ impl Check {
     }
 
     fn choice(&mut self, node: &Node, choices: &[&str], path: &str) {
-        let known = choices.join(", ");
-        match node.text().filter(|_| node.kind() != Kind::Null) {
+        let known = match choices {
+            [only] => format!("`{only}`"),
+            several => format!("one of {}", several.join(", ")),
+        };
+        match node.text() {
+            _ if node.kind() == Kind::Null => {
+                self.refuse(node.line, path, format!("is empty: write {known}"))
+            }
             None => self.refuse(
                 node.line,
                 path,
-                format!("must be one of {known}, not {}", node.kind().describe()),
+                format!("must be {known}, not {}", node.kind().describe()),
             ),
             Some(text) if choices.contains(&text) => {}
             Some(text) => {
                 let message = match (entry(NOT_YET, &format!("{path}={text}")), nearest(text, choices)) {
                     (Some(message), _) => message.to_owned(),
                     (None, Some(near)) => {
-                        format!("`{}` is not one of {known}; did you mean `{near}`?", short(text))
+                        format!("must be {known}, not `{}`; did you mean `{near}`?", short(text))
                     }
-                    (None, None) => format!("`{}` is not one of {known}", short(text)),
+                    (None, None) => format!("must be {known}, not `{}`", short(text)),
                 };
                 self.refuse(node.line, path, message);
             }

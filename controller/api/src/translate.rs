@@ -1,20 +1,19 @@
 //! Objects to the snapshot that an agent serves from. Both the controller and `weir run -f` come through here.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
+mod endpoint;
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use secrecy::{SecretSlice, SecretString};
 use weir_ai::Provider;
 
 use crate::names;
-use crate::objects::{Located, Objects, parse_what_can_be};
+use crate::objects::{Located, Objects};
 use crate::problem::{Problem, Problems, nearest};
 use crate::schema::short;
 use crate::secret::{self, PROVIDER_KEYS};
-use crate::snapshot::{Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
-use crate::types::{AIBackendSpec, AllowedNamespaces, EndpointSpec, TlsMode, TlsSpec};
+use crate::snapshot::{Auth, Backend, Snapshot};
+use crate::types::{AIBackendSpec, AllowedNamespaces};
 
 /// Makes the snapshot.
 ///
@@ -25,43 +24,7 @@ pub fn translate(objects: &Objects) -> Result<Snapshot, Problems> {
     problems.into_result(snapshot)
 }
 
-/// Reads texts, each with its name, and translates the objects of all of them together: [`parse`](crate::parse), [`Objects::extend`]
-/// and [`translate`] in one, save that all problems are told at once. A text without any object is a problem too: it is
-/// more likely a file caught in the middle of being written than a wish to configure nothing.
-///
-/// # Errors
-/// All that is wrong, in the order of texts and lines.
-pub fn load<'a>(
-    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Snapshot, Problems> {
-    let mut all = Objects::default();
-    let mut problems = Vec::new();
-    let mut order = HashMap::new();
-    for (name, text) in texts {
-        let next = order.len();
-        order.entry(name.to_owned()).or_insert(next);
-        let (objects, wrong) = parse_what_can_be(name, text, environment);
-        if objects.is_empty() && wrong.0.is_empty() {
-            let message = "has no object: write an AIBackend, or leave the file out".to_owned();
-            problems.push(Problem {
-                source: name.to_owned(),
-                line: 0,
-                object: None,
-                field: String::new(),
-                message,
-            });
-        }
-        problems.extend(wrong.0);
-        all.extend(objects);
-    }
-    let (snapshot, wrong) = translate_what_can_be(&all);
-    problems.extend(wrong.0);
-    problems.sort_by_key(|problem| (order.get(&problem.source).copied(), problem.line));
-    Problems(problems).into_result(snapshot)
-}
-
-fn translate_what_can_be(objects: &Objects) -> (Snapshot, Problems) {
+pub(crate) fn translate_what_can_be(objects: &Objects) -> (Snapshot, Problems) {
     let mut translation = Translation {
         objects,
         problems: Vec::new(),
@@ -153,6 +116,9 @@ impl Translation<'_> {
         if let [provider] = named[..] {
             return Some(provider);
         }
+        if named.is_empty() && located.place.has_unknown_in("spec.provider") {
+            return None;
+        }
         let message = match named.is_empty() {
             true => {
                 let known: Vec<&str> = Provider::ALL.iter().map(|provider| provider.field()).collect();
@@ -183,6 +149,7 @@ impl Translation<'_> {
                 self.say(located, "spec.auth", message);
                 None
             }
+            (None, None) if located.place.has_unknown_in("spec.auth") => None,
             (None, None) => {
                 let message = "is empty: write `secretRef: {name: …}` for a key of yours, or `passthrough: {}` for the caller's own";
                 self.say(located, "spec.auth", message);
@@ -233,7 +200,8 @@ impl Translation<'_> {
             .iter()
             .find(|other| other.namespace == from.namespace && other.name == name);
         let wanted = format!("{kind} {}/{name}", from.namespace);
-        if found.is_none() && !self.objects.unreadable.contains(&wanted) {
+        let may_be_there = self.objects.has_unknown || self.objects.unreadable.contains(&wanted);
+        if found.is_none() && !may_be_there {
             let here: Vec<&str> = all
                 .iter()
                 .filter(|other| other.namespace == from.namespace)
@@ -251,90 +219,6 @@ impl Translation<'_> {
             self.say(from, field, message);
         }
         found
-    }
-
-    fn endpoint(&mut self, located: &Located<AIBackendSpec>, spec: &EndpointSpec) -> BackendEndpoint {
-        // A URL writes an IPv6 address in brackets; here it needs none, but many will.
-        let host = spec
-            .host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(&spec.host);
-        self.name_or_address(located, "spec.endpoint.host", host);
-        let path_prefix = spec
-            .path_prefix
-            .as_deref()
-            .map(|prefix| prefix.trim_end_matches('/'));
-        if let (Some(prefix), Some(written)) = (path_prefix, &spec.path_prefix) {
-            let allowed = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte);
-            if !written.starts_with('/') {
-                self.say(located, "spec.endpoint.pathPrefix", "must begin with `/`");
-            } else if !prefix.bytes().all(allowed) {
-                self.say(
-                    located,
-                    "spec.endpoint.pathPrefix",
-                    "must be a path: no query, no fragment, no spaces",
-                );
-            }
-        }
-        let tls = self.tls(located, &spec.tls);
-        let default_port = if tls == EndpointTls::Plaintext { 80 } else { 443 };
-        BackendEndpoint {
-            host: host.to_owned(),
-            port: spec.port.unwrap_or(default_port),
-            path_prefix: path_prefix.filter(|prefix| !prefix.is_empty()).map(str::to_owned),
-            tls,
-        }
-    }
-
-    fn name_or_address(&mut self, located: &Located<AIBackendSpec>, field: &str, name: &str) {
-        if name.parse::<IpAddr>().is_err()
-            && let Some(problem) = names::host(name)
-        {
-            self.say(located, field, format!("`{}` {problem}", short(name)));
-        }
-    }
-
-    fn tls(&mut self, located: &Located<AIBackendSpec>, spec: &TlsSpec) -> EndpointTls {
-        if spec.mode == TlsMode::Plaintext {
-            let contradicting = [
-                ("serverName", spec.server_name.is_some()),
-                ("caCertificateRefs", !spec.ca_certificate_refs.is_empty()),
-            ];
-            for (field, _) in contradicting.into_iter().filter(|(_, written)| *written) {
-                let message = "has no meaning with `mode: Plaintext`: leave it out, or write `mode: Verify`";
-                self.say(located, &format!("spec.endpoint.tls.{field}"), message);
-            }
-            return EndpointTls::Plaintext;
-        }
-        if let Some(name) = &spec.server_name {
-            self.name_or_address(located, "spec.endpoint.tls.serverName", name);
-        }
-        let mut authorities = Vec::new();
-        for (index, reference) in spec.ca_certificate_refs.iter().enumerate() {
-            let field = format!("spec.endpoint.tls.caCertificateRefs[{index}].name");
-            let objects = self.objects;
-            let Some(map) = self.reference(
-                located,
-                &field,
-                "ConfigMap",
-                &reference.name,
-                &objects.config_maps,
-            ) else {
-                continue;
-            };
-            match certificates(&map.value) {
-                Ok(pem) => {
-                    authorities.extend_from_slice(pem.as_bytes());
-                    authorities.push(b'\n');
-                }
-                Err(problem) => self.say(map, "data.ca.crt", problem),
-            }
-        }
-        EndpointTls::Verify {
-            server_name: spec.server_name.clone(),
-            authorities: (!spec.ca_certificate_refs.is_empty()).then_some(authorities),
-        }
     }
 
     /// No namespace may see two backends for one host: which one it gets would be chance.
@@ -397,22 +281,4 @@ fn section_of<T>(secret: &Located<T>, key: &str) -> &'static str {
     } else {
         "data"
     }
-}
-
-/// The `ca.crt` of a ConfigMap, which must be PEM that has a certificate.
-fn certificates(data: &BTreeMap<String, String>) -> Result<&str, String> {
-    let pem = data
-        .get("ca.crt")
-        .ok_or("is missing: put the authorities there, as PEM")?;
-    let mut count = 0;
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        certificate.map_err(|error| format!("is not valid PEM: {error}"))?;
-        count += 1;
-    }
-    if count == 0 {
-        return Err(
-            "has no certificate: PEM with at least one `-----BEGIN CERTIFICATE-----` is needed".to_owned(),
-        );
-    }
-    Ok(pem)
 }

@@ -258,3 +258,29 @@ pub(crate) struct SecretShape {
     r#type: Option<String>,
     immutable: Option<bool>,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_provider_has_its_field() {
+        let schema = crate::schema::of::<ProviderSpec>();
+        let mut fields: Vec<&str> = schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut providers: Vec<&str> = Provider::ALL.iter().map(|provider| provider.field()).collect();
+        fields.sort_unstable();
+        providers.sort_unstable();
+        assert_eq!(fields, providers);
+        for provider in Provider::ALL {
+            let spec: ProviderSpec =
+                serde_json::from_str(&format!("{{\"{}\": {{}}}}", provider.field())).unwrap();
+            assert_eq!(spec.named(), [*provider]);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::Endpoint;
 use crate::json::Path;
+use crate::needles::{self, Needle};
 
 /// What a member says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +17,15 @@ pub(super) enum Member {
 pub(super) struct Members {
     pub(super) paths: &'static [Path],
     pub(super) meanings: &'static [Member],
+    /// The types of a stream's last event.
+    pub(super) last: &'static [Last],
+}
+
+/// A type of a stream's last event.
+pub(super) struct Last {
+    pub(super) name: &'static Needle,
+    /// Whether it tells of an error.
+    pub(super) error: bool,
 }
 
 const fn path(keys: &'static [&'static str]) -> Path {
@@ -42,6 +52,20 @@ static COMPLETIONS: Members = Members {
         Member::Usage,
         Member::Error,
     ],
+    last: &[
+        Last {
+            name: &needles::COMPLETED,
+            error: false,
+        },
+        Last {
+            name: &needles::INCOMPLETE,
+            error: false,
+        },
+        Last {
+            name: &needles::FAILED,
+            error: true,
+        },
+    ],
 };
 
 /// In a stream all stands in the event's `response`.
@@ -64,6 +88,20 @@ static RESPONSES: Members = Members {
         Member::Usage,
         Member::Error,
     ],
+    last: &[
+        Last {
+            name: &needles::COMPLETED,
+            error: false,
+        },
+        Last {
+            name: &needles::INCOMPLETE,
+            error: false,
+        },
+        Last {
+            name: &needles::FAILED,
+            error: true,
+        },
+    ],
 };
 
 /// In a stream the first event has a `message`, the later ones a `usage`.
@@ -84,6 +122,10 @@ static MESSAGES: Members = Members {
         Member::Model,
         Member::Usage,
     ],
+    last: &[Last {
+        name: &needles::MESSAGE_STOP,
+        error: false,
+    }],
 };
 
 impl Members {

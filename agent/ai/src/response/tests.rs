@@ -239,8 +239,8 @@ proptest! {
         for endpoint in [Endpoint::ChatCompletions, Endpoint::Responses, Endpoint::Messages] {
             for content_type in [EVENTS, JSON, None] {
                 let whole = read(endpoint, content_type, &[&body]);
-                prop_assert_eq!(&whole, &read(endpoint, content_type, &pieces(&body, &cuts)));
-                prop_assert_eq!(&whole, &read(endpoint, content_type, &body.chunks(1).collect::<Vec<_>>()));
+                prop_assert_eq!(&whole, &read(endpoint, content_type, &pieces(&body, &cuts)), "{:?} {:?} {}", endpoint, content_type, String::from_utf8_lossy(&body));
+                prop_assert_eq!(&whole, &read(endpoint, content_type, &body.chunks(1).collect::<Vec<_>>()), "{:?} {:?} {}", endpoint, content_type, String::from_utf8_lossy(&body));
             }
         }
     }

@@ -38,7 +38,7 @@ impl BlockedSignals {
 
     /// Inside a tokio runtime they can be waited for.
     pub(super) fn watch(self) -> io::Result<Signals> {
-        Ok(Signals(AsyncFd::with_interest(self.0, Interest::READABLE)?))
+        Ok(Signals(watch(self.0)?))
     }
 }
 
@@ -64,4 +64,11 @@ impl Signals {
             }
         }
     }
+}
+
+#[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
+fn watch(descriptor: SignalFd) -> io::Result<AsyncFd<SignalFd>> {
+    // SAFETY: a SignalFd owns its descriptor and gives back the same one for as long as it lives.
+    let watched = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+    Ok(watched?)
 }

@@ -1,0 +1,2 @@
+//! A client for what no ordinary client does.
+fn main() {}

@@ -1,0 +1,79 @@
+//! Debian's packages.
+
+use std::process::Command;
+
+use crate::step::{self, Outcome};
+
+/// A package, and what it is for.
+pub(crate) struct Package {
+    name: &'static str,
+    purpose: &'static str,
+}
+
+const fn package(name: &'static str, purpose: &'static str) -> Package {
+    Package { name, purpose }
+}
+
+/// A rustc that has a `core` for the kernel's target, and the LLVM that bpf-linker links with. /usr/bin only: a rustup toolchain stays first.
+pub(crate) const BUILD: &[Package] = &[
+    package("gcc", "links Rust programs"),
+    package("libc6-dev", "links Rust programs"),
+    package("cmake", "builds aws-lc, the cryptography library"),
+    package("rustc-web", "compiles the kernel programs"),
+    package("cargo-web", "compiles the kernel programs"),
+    package("libstd-rust-web-dev-bpf", "core for the kernel's target"),
+    package("libllvm22", "the LLVM behind bpf-linker"),
+];
+
+/// What the demo and the tests run.
+pub(crate) const RUN: &[Package] = &[
+    package("ca-certificates", "public roots"),
+    package("curl", "a client"),
+    package("iproute2", "networks of the tests' own"),
+    package("util-linux", "unshare and mount, for the demo's own network"),
+];
+
+/// Python's venv module, which Debian keeps apart from Python.
+pub(crate) const PYTHON_VENV: &[Package] = &[package("python3-venv", "environments for Python clients")];
+
+/// Installs those that are missing.
+pub(crate) fn install(packages: &[Package]) -> Outcome {
+    let missing: Vec<&Package> = packages
+        .iter()
+        .filter(|package| !installed(package.name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        step::say(&format!("apt: {} is missing ({})", package.name, package.purpose));
+    }
+    let root = step::ask("id", &["-u"]).as_deref() == Some("0");
+    let apt = |arguments: &[&str]| {
+        let mut command = if root {
+            Command::new("apt-get")
+        } else {
+            Command::new("sudo")
+        };
+        if !root {
+            command.args(["--preserve-env=DEBIAN_FRONTEND", "apt-get"]);
+        }
+        step::run(
+            command
+                .arg("-q")
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+    };
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    step::say(&format!("installing {}", names.join(" ")));
+    apt(&["update"])?;
+    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    arguments.extend(&names);
+    apt(&arguments)
+}
+
+fn installed(name: &str) -> bool {
+    step::ask("dpkg-query", &["-W", "-f=${db:Status-Abbrev}", name])
+        .is_some_and(|status| status.starts_with("ii"))
+}
