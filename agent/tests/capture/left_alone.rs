@@ -158,6 +158,28 @@ fn a_record_is_used_once() {
     });
 }
 
+/// A connect that nobody answered leaves no record behind for whoever uses its source port next.
+#[test]
+fn an_abandoned_connect_leaves_no_record() {
+    in_namespace(|| {
+        let fixture = Fixture::open();
+        let (v4, _) = fixture.capture().listener_ports();
+        // A way to 127.0.0.1 on which nobody answers: the SYN is lost.
+        ip("link add lost type veth peer name found");
+        ip("link set lost up");
+        ip("link set found up");
+        ip("route del local 127.0.0.0/8 dev lo table local");
+        ip("route del local 127.0.0.1 dev lo table local");
+        ip("route add 127.0.0.1/32 dev lost");
+        let said = fixture.client(&format!("abandoned 198.51.100.7:443 {LOCAL_V4}:4444"));
+        assert_eq!((said.as_str(), fixture.counts().captured), ("abandoned", 1));
+        ip("route del 127.0.0.1/32 dev lost");
+        ip("route add local 127.0.0.1/32 dev lo table local");
+        let direct = outside(&format!("bound 127.0.0.1:{v4} {LOCAL_V4}:4444"));
+        assert_eq!(fixture.finish(direct), "ECONNRESET");
+    });
+}
+
 #[test]
 fn runs_side_by_side() {
     in_namespace(|| {
