@@ -12,7 +12,7 @@ use weir_ebpf_common::{Counter, LOOPBACK_V4, LOOPBACK_V6_LAST, MAPPED_PREFIX, Or
 
 use crate::{
     dial::{ALLOW, Destination, Dial, is_captured_port},
-    listener, quic,
+    listener,
     settings::{FAIL_CLOSED, SOCKETS, count, new_socket_record},
 };
 
@@ -20,39 +20,39 @@ use crate::{
 fn weir_connect4(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
     let destination = Destination::V4(dial.address_v4());
-    if dial.is_tcp() {
-        return match capture(&dial, destination) {
-            Outcome::Redirect(port) => {
-                dial.set_address_v4(LOOPBACK_V4);
-                dial.set_port(port);
-                ALLOW
-            }
-            Outcome::LeaveAlone => ALLOW,
-            Outcome::Refuse => dial.refuse(),
-        };
+    if !dial.is_tcp() {
+        return ALLOW;
     }
-    quic::on_connect(&dial, destination)
+    match capture(&dial, destination) {
+        Outcome::Redirect(port) => {
+            dial.set_address_v4(LOOPBACK_V4);
+            dial.set_port(port);
+            ALLOW
+        }
+        Outcome::LeaveAlone => ALLOW,
+        Outcome::Refuse => dial.refuse(),
+    }
 }
 
 #[cgroup_sock_addr(connect6)]
 fn weir_connect6(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
     let destination = Destination::from_v6(dial.address_v6());
-    if dial.is_tcp() {
-        return match capture(&dial, destination) {
-            Outcome::Redirect(port) => {
-                dial.set_address_v6(match destination {
-                    Destination::V4(_) => [0, 0, MAPPED_PREFIX, LOOPBACK_V4],
-                    Destination::V6(_) => [0, 0, 0, LOOPBACK_V6_LAST],
-                });
-                dial.set_port(port);
-                ALLOW
-            }
-            Outcome::LeaveAlone => ALLOW,
-            Outcome::Refuse => dial.refuse(),
-        };
+    if !dial.is_tcp() {
+        return ALLOW;
     }
-    quic::on_connect(&dial, destination)
+    match capture(&dial, destination) {
+        Outcome::Redirect(port) => {
+            dial.set_address_v6(match destination {
+                Destination::V4(_) => [0, 0, MAPPED_PREFIX, LOOPBACK_V4],
+                Destination::V6(_) => [0, 0, 0, LOOPBACK_V6_LAST],
+            });
+            dial.set_port(port);
+            ALLOW
+        }
+        Outcome::LeaveAlone => ALLOW,
+        Outcome::Refuse => dial.refuse(),
+    }
 }
 
 enum Outcome {
@@ -74,7 +74,7 @@ fn capture(dial: &Dial, destination: Destination) -> Outcome {
         return Outcome::LeaveAlone;
     }
     let through_v4 = matches!(destination, Destination::V4(_));
-    if let Some(listener) = listener::find(dial, through_v4)
+    if let Some(listener) = listener::find(dial.as_ptr(), through_v4)
         && remember(dial, socket, destination, port, through_v4)
     {
         count(Counter::Captured);

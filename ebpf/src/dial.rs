@@ -21,7 +21,7 @@ const ECONNREFUSED: i32 = 111;
 const STREAM: u32 = 1;
 const DATAGRAM: u32 = 2;
 const PROTOCOL_TCP: u32 = 6;
-const PROTOCOL_UDP: u32 = 17;
+pub(crate) const PROTOCOL_UDP: u32 = 17;
 /// MPTCP connects by its first subflow, which says TCP (seen on 6.18); kept for kernels that show the outer socket.
 const PROTOCOL_MPTCP: u32 = 262;
 

@@ -6,10 +6,7 @@ use aya_ebpf::{
 };
 use weir_ebpf_common::{LOOPBACK_V4, LOOPBACK_V6_LAST, NO_HEARTBEAT};
 
-use crate::{
-    dial::Dial,
-    settings::{HEARTBEAT, HEARTBEAT_BOUND, LISTENER_MARK, LISTENER_PORT_V4, LISTENER_PORT_V6},
-};
+use crate::settings::{HEARTBEAT, HEARTBEAT_BOUND, LISTENER_MARK, LISTENER_PORT_V4, LISTENER_PORT_V6};
 
 const TCP_LISTEN: u32 = 10;
 /// "The network namespace of the context": the socket's own.
@@ -21,7 +18,7 @@ const SIZE_V6: u32 = 36;
 /// The port of the listener on 127.0.0.1 (or [::1]) in the socket's network namespace, if the agent listens there and
 /// its heartbeat is fresh.
 #[inline(always)]
-pub(crate) fn find(dial: &Dial, through_v4: bool) -> Option<u16> {
+pub(crate) fn find(context: *mut core::ffi::c_void, through_v4: bool) -> Option<u16> {
     if !heart_beats() {
         return None;
     }
@@ -43,8 +40,7 @@ pub(crate) fn find(dial: &Dial, through_v4: bool) -> Option<u16> {
         return None;
     }
     // SAFETY: the tuple lives on our stack and is as long as said; the socket is released below.
-    let socket: *mut bpf_sock =
-        unsafe { bpf_sk_lookup_tcp(dial.as_ptr(), &mut tuple, size, CURRENT_NAMESPACE, 0) };
+    let socket: *mut bpf_sock = unsafe { bpf_sk_lookup_tcp(context, &mut tuple, size, CURRENT_NAMESPACE, 0) };
     if socket.is_null() {
         return None;
     }

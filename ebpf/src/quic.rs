@@ -1,49 +1,103 @@
 //! UDP 443: refused while the agent is there, so that HTTP/3 clients fall back to TCP, which is captured.
+//!
+//! A datagram with an address is refused by sendmsg, one of a connected socket when its packet leaves. Refusing the
+//! connect instead would be cleaner (ECONNREFUSED, where a dropped packet gives EPERM), but glibc sorts a name's
+//! addresses by connecting a UDP socket to each at the port asked for: with every connect refused, a machine without
+//! IPv6 is told to try IPv6 first, and fails.
 
-use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
-use weir_ebpf_common::{Counter, QUIC_PORT};
+use aya_ebpf::{
+    EbpfContext,
+    macros::{cgroup_skb, cgroup_sock_addr},
+    programs::{SkBuffContext, SockAddrContext},
+};
+use weir_ebpf_common::{AddressWords, Counter, QUIC_PORT};
 
 use crate::{
-    dial::{ALLOW, Destination, Dial, is_captured_port},
+    dial::{ALLOW, Destination, Dial, PROTOCOL_UDP, is_captured_port},
     listener,
     settings::{FAIL_CLOSED, count},
 };
 
+const PASS: i32 = 1;
+const DROP: i32 = 0;
+
 #[cgroup_sock_addr(sendmsg4)]
-pub(crate) fn weir_sendmsg4(context: SockAddrContext) -> i32 {
+fn weir_sendmsg4(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
-    refuse_quic(&dial, Destination::V4(dial.address_v4()))
+    on_send(&dial, Destination::V4(dial.address_v4()))
 }
 
 #[cgroup_sock_addr(sendmsg6)]
-pub(crate) fn weir_sendmsg6(context: SockAddrContext) -> i32 {
+fn weir_sendmsg6(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
-    refuse_quic(&dial, Destination::from_v6(dial.address_v6()))
+    on_send(&dial, Destination::from_v6(dial.address_v6()))
 }
 
 #[inline(always)]
-pub(crate) fn on_connect(dial: &Dial, destination: Destination) -> i32 {
-    refuse_quic(dial, destination)
-}
-
-#[inline(always)]
-fn refuse_quic(dial: &Dial, destination: Destination) -> i32 {
-    if !dial.is_udp()
-        || dial.port() != QUIC_PORT
-        || !is_captured_port(QUIC_PORT)
-        || destination.is_left_alone()
-    {
-        return ALLOW;
-    }
-    // With the agent away, QUIC follows the failure policy as TCP does. The IPv4 listener stands for the agent: it is
-    // always there.
-    if listener::find(dial, true).is_some() {
-        count(Counter::QuicRefused);
-        return dial.refuse();
-    }
-    if FAIL_CLOSED.load() == 1 {
-        count(Counter::Refused);
+fn on_send(dial: &Dial, destination: Destination) -> i32 {
+    if dial.is_udp() && dial.port() == QUIC_PORT && is_refused(dial.as_ptr(), destination) {
         return dial.refuse();
     }
     ALLOW
+}
+
+#[cgroup_skb(egress)]
+fn weir_egress(packet: SkBuffContext) -> i32 {
+    match quic_destination(&packet) {
+        Some(destination) if is_refused(packet.as_ptr(), destination) => DROP,
+        _ => PASS,
+    }
+}
+
+/// Where a packet to UDP 443 goes; None for every other packet.
+#[inline(always)]
+fn quic_destination(packet: &SkBuffContext) -> Option<Destination> {
+    const VERSION: usize = 0;
+    const V4_PROTOCOL: usize = 9;
+    const V4_DESTINATION: usize = 16;
+    const V6_NEXT_HEADER: usize = 6;
+    const V6_DESTINATION: usize = 24;
+    const V6_HEADER: usize = 40;
+    const UDP_DESTINATION_PORT: usize = 2;
+
+    let first: u8 = packet.load(VERSION).ok()?;
+    let is_v4 = first >> 4 == 4;
+    let protocol: u8 = packet
+        .load(if is_v4 { V4_PROTOCOL } else { V6_NEXT_HEADER })
+        .ok()?;
+    if u32::from(protocol) != PROTOCOL_UDP {
+        return None;
+    }
+    let header = if is_v4 {
+        usize::from(first & 0xf) * 4
+    } else {
+        V6_HEADER
+    };
+    let port: u16 = packet.load(header + UDP_DESTINATION_PORT).ok()?;
+    if u16::from_be(port) != QUIC_PORT {
+        return None;
+    }
+    if is_v4 {
+        Some(Destination::V4(packet.load::<u32>(V4_DESTINATION).ok()?))
+    } else {
+        Some(Destination::V6(packet.load::<AddressWords>(V6_DESTINATION).ok()?))
+    }
+}
+
+/// With the agent away QUIC follows the failure policy, as TCP does. The IPv4 listener stands for the agent: it is always
+/// there.
+#[inline(always)]
+fn is_refused(context: *mut core::ffi::c_void, destination: Destination) -> bool {
+    if !is_captured_port(QUIC_PORT) || destination.is_left_alone() {
+        return false;
+    }
+    if listener::find(context, true).is_some() {
+        count(Counter::QuicRefused);
+        return true;
+    }
+    let closed = FAIL_CLOSED.load() == 1;
+    if closed {
+        count(Counter::Refused);
+    }
+    closed
 }

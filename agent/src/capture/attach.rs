@@ -7,7 +7,7 @@ use std::{fs::File, os::fd::AsFd};
 
 use aya::{
     Ebpf,
-    programs::{CgroupAttachMode, Program, ProgramError, ProgramFd},
+    programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, ProgramFd},
 };
 
 use super::{
@@ -20,7 +20,8 @@ use super::{
 const SERVING: [&str; 3] = ["weir_sock_ops", "weir_getpeername4", "weir_getpeername6"];
 
 /// These redirect and refuse.
-const DECIDING: [(&str, AttachType); 4] = [
+const DECIDING: [(&str, AttachType); 5] = [
+    ("weir_egress", AttachType::EgressPackets),
     ("weir_connect4", AttachType::Connect4),
     ("weir_connect6", AttachType::Connect6),
     ("weir_sendmsg4", AttachType::SendMessage4),
@@ -72,6 +73,9 @@ impl Attachments {
             }
             Program::CgroupSockAddr(program) => {
                 program.attach(&self.cgroup, MODE)?;
+            }
+            Program::CgroupSkb(program) => {
+                program.attach(&self.cgroup, CgroupSkbAttachType::Egress, MODE)?;
             }
             _ => return Err(ProgramError::UnexpectedProgramType),
         }

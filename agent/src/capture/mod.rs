@@ -65,7 +65,7 @@ pub struct CaptureCounts {
     pub passed: u64,
     /// Refused because the agent was away, under [`FailurePolicy::Closed`].
     pub refused: u64,
-    /// UDP 443 refused, so that clients fall back to TCP.
+    /// Datagrams to UDP 443 refused, so that clients fall back to TCP.
     pub quic_refused: u64,
     /// Reset because they had no original destination: dialled straight to the listener.
     pub reset: u64,

@@ -47,6 +47,7 @@ pub(super) fn load(settings: &CaptureSettings, listener: &Listener) -> Result<Lo
         let loaded = match program {
             Program::SockOps(program) => program.load(),
             Program::CgroupSockAddr(program) => program.load(),
+            Program::CgroupSkb(program) => program.load(),
             _ => Err(ProgramError::UnexpectedProgramType),
         };
         loaded.map_err(|error| CaptureError::loading(name, error))?;

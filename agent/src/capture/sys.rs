@@ -20,6 +20,7 @@ const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum AttachType {
+    EgressPackets = 1,
     Connect4 = 10,
     Connect6 = 11,
     SendMessage4 = 14,

@@ -27,6 +27,9 @@ fn client() {
         return;
     };
     let words: Vec<&str> = arguments.split(' ').collect();
+    if words[0] == "agent" {
+        return crate::agent::serve(&words[1..]);
+    }
     let address: SocketAddr = words[1].parse().unwrap();
     let said = match words[0] {
         "blocking" => blocking(address, &|_| Ok(())),
@@ -36,6 +39,7 @@ fn client() {
         }
         "device" => blocking(address, &|socket| socket.bind_device(Some(words[2].as_bytes()))),
         "nonblocking" => nonblocking(address),
+        "abandoned" => abandoned(address, words[2].parse().unwrap()),
         "mptcp" => mptcp(address),
         "fastopen" => fast_open(address),
         "io_uring" => io_uring(address),
@@ -70,8 +74,8 @@ fn tcp(address: SocketAddr) -> io::Result<Socket> {
 /// What the other side said, and who it claims to be.
 fn heard(mut socket: Socket) -> io::Result<String> {
     let mut text = String::new();
-    let peer = socket.peer_addr()?.as_socket().unwrap();
     socket.read_to_string(&mut text)?;
+    let peer = socket.peer_addr()?.as_socket().unwrap();
     Ok(format!("reached {text}, peer {peer}"))
 }
 
@@ -104,6 +108,21 @@ fn nonblocking(address: SocketAddr) -> io::Result<String> {
     }
     socket.set_nonblocking(false)?;
     heard(socket)
+}
+
+/// Closes before an answer to the first SYN could come.
+fn abandoned(address: SocketAddr, source: SocketAddr) -> io::Result<String> {
+    let socket = tcp(address)?;
+    socket.bind(&source.into())?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {
+            let peer = socket.peer_addr().expect_err("no answer came");
+            assert_eq!(peer.kind(), ErrorKind::NotConnected);
+            Ok("abandoned".into())
+        }
+        other => panic!("a non-blocking connect is in progress, not {other:?}"),
+    }
 }
 
 fn wait(socket: &Socket, what: PollFlags) {

@@ -3,6 +3,11 @@
 //! Needs root. Clients are this very binary, started again inside the cgroup (see client.rs).
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+mod agent;
+mod agent_lost;
 mod client;
 mod connects;
+mod left_alone;
+mod quic;
+mod runs;
 mod support;

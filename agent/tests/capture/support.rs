@@ -105,6 +105,11 @@ impl Fixture {
         command
     }
 
+    /// What became of the connections so far.
+    pub(crate) fn counts(&self) -> weir_agent::capture::CaptureCounts {
+        self.capture().counts().unwrap()
+    }
+
     /// Runs a command to its end, answering captured connections meanwhile.
     pub(crate) fn finish(&self, command: Command) -> String {
         self.runtime.block_on(async {
@@ -156,6 +161,22 @@ pub(crate) fn said(output: &Output) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     lines.join("\n")
+}
+
+/// A server at an address of this namespace that says `real` to whoever connects: what an app reaches when it is not
+/// captured.
+pub(crate) fn real_server(address: &str) {
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut stream, b"real");
+        }
+    });
+}
+
+/// What a client says that was told `real` by the server at the address it dialled.
+pub(crate) fn reached_real(address: &str) -> String {
+    format!("reached real, peer {address}")
 }
 
 /// Answers each captured connection with its original destination, and closes it.

@@ -107,7 +107,7 @@ pub enum Counter {
     Passed = 1,
     /// Connections and datagrams refused because the agent was away and the policy is Closed.
     Refused = 2,
-    /// Datagrams to UDP 443 refused, so that clients fall back to TCP.
+    /// Datagrams to UDP 443 refused while the agent was there, so that clients fall back to TCP.
     QuicRefused = 3,
 }
 
