@@ -53,9 +53,7 @@ fn signals_reach_the_command() {
         (Signal::SIGHUP, "HUP"),
         (Signal::SIGUSR1, "USR1"),
     ] {
-        let script = format!(
-            "trap 'echo got {name}; exit 7' {name}; echo ready; while :; do read line || sleep 60 & wait; done"
-        );
+        let script = format!("sleep 600 & trap 'echo got {name}; kill $!; exit 7' {name}; echo ready; wait");
         let mut running = world.weir().spawn(&["bash", "-c", &script]);
         running.wait_for_stdout("ready");
         running.signal(signal);
