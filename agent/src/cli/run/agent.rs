@@ -89,7 +89,16 @@ impl Agent {
             }
         };
         let serving = runtime.spawn(serve(capture, downstream, stop.clone()));
-        Ok(Self { runtime, run, trust_files, snapshot, _source: source, telemetry, stop, serving })
+        Ok(Self {
+            runtime,
+            run,
+            trust_files,
+            snapshot,
+            _source: source,
+            telemetry,
+            stop,
+            serving,
+        })
     }
 
     /// The cgroup whose processes are captured.
@@ -129,7 +138,10 @@ impl Agent {
 }
 
 fn capture_settings(arguments: &Arguments) -> CaptureSettings {
-    let ports = CAPTURED_PORTS.into_iter().filter(|port| !arguments.exclude_port.contains(port)).collect();
+    let ports = CAPTURED_PORTS
+        .into_iter()
+        .filter(|port| !arguments.exclude_port.contains(port))
+        .collect();
     CaptureSettings {
         ports,
         exclude: arguments.exclude_cidr.clone(),

@@ -32,7 +32,9 @@ impl Start<'_> {
         let parent = unistd::getpid();
         let (become_user, blocked) = (self.become_user, self.blocked);
         // First of all, while it is still root.
-        self.cgroup.join_before_exec(&mut command).map_err(io::Error::other)?;
+        self.cgroup
+            .join_before_exec(&mut command)
+            .map_err(io::Error::other)?;
         prepare(&mut command, move || {
             if let Some(user) = &become_user {
                 unistd::setgroups(&user.groups)?;

@@ -8,8 +8,14 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// What is passed on to the command.
-const FORWARDED: [Signal; 6] =
-    [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+const FORWARDED: [Signal; 6] = [
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// Something that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +44,10 @@ impl BlockedSignals {
         FORWARDED.into_iter().for_each(|signal| set.add(signal));
         let inherited = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { descriptor, inherited })
+        Ok(Self {
+            descriptor,
+            inherited,
+        })
     }
 
     /// What was blocked when Weir was started.
@@ -65,7 +74,10 @@ impl Signals {
                 ready.clear_ready();
                 continue;
             };
-            match i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+            match i32::try_from(info.ssi_signo)
+                .ok()
+                .and_then(|number| Signal::try_from(number).ok())
+            {
                 None => {}
                 Some(Signal::SIGCHLD) => return Ok(Arrival::Child),
                 // Ctrl-C and a hang-up go to the whole foreground process group, the command included: twice would be wrong.
