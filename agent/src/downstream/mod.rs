@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::capture::{CapturedConnection, Origin};
 use crate::exchange::{Connection, Services};
 use crate::telemetry::record::ConnectionKind;
-use crate::trust::{DistrustReporter, LocalAuthority, is_distrust};
+use crate::trust::{DistrustReporter, LocalAuthority, is_distrust, may_be_distrust};
 use crate::upstream::{self, Protocol};
 use distrusted::Distrusted;
 use replay::Replay;
@@ -149,6 +149,12 @@ impl Downstream {
     /// A client that rejects our leaf: its user is told once, and its next connections are treated as the backend says.
     fn note_distrust(&self, error: &io::Error, host: &Arc<str>, origin: &Origin) {
         if !is_distrust(error) {
+            // A mere hang-up is told of, but may have had another reason: the next connection is tried again.
+            if may_be_distrust(error)
+                && let Some(report) = self.distrust_reporter.report_suspicion(&origin.program(), host)
+            {
+                tracing::warn!("{report}");
+            }
             return;
         }
         if let Some(report) = self.distrust_reporter.report(&origin.program(), host) {

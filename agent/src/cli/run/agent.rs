@@ -46,6 +46,17 @@ impl Agent {
         preflight::check()?;
         let authority = Arc::new(LocalAuthority::open(&arguments.state_dir)?);
         let trust_files = TrustFiles::write(&arguments.state_dir, &authority, |name| std::env::var_os(name))?;
+        if let Some(user) = &run_as.change
+            && let Some(directory) = trust_files.unreachable_for(user.uid.as_raw(), user.gid.as_raw())
+        {
+            let name = &run_as.name;
+            return Err(format!(
+                "{}: {name} may not enter it, and so could not read whom to trust; choose another --state-dir, or let \
+                 {name} in (chmod o+x)",
+                directory.display()
+            )
+            .into());
+        }
         let source = match arguments.files.as_slice() {
             [] => None,
             files => Some(FileSource::start(files)?),
