@@ -24,13 +24,14 @@ kind: AIBackend
 metadata: {name: openai}
 spec:
   provider: {openai: {}}
+  auth: {passthrough: {}}
 ";
 
 #[test]
 fn an_unknown_field_is_named_with_file_line_and_the_nearest() {
     refused(
         &format!("{BACKEND}  hots: [api.openai.com]\n"),
-        &[".yaml:6", "hots", "hosts"],
+        &[".yaml:7", "hots", "hosts"],
     );
 }
 

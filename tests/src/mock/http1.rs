@@ -43,11 +43,18 @@ where
         connection
             .records
             .end(id, ending.as_ref().map_or(Ending::ClientGone, |ending| *ending));
-        if ending? != Ending::Completed {
+        if ending? != Ending::Completed || wants_close(&head, version) {
             break;
         }
     }
-    Ok(())
+    wire.stream.shutdown().await
+}
+
+/// RFC 9112, section 9.3.
+fn wants_close(head: &Head, version: &str) -> bool {
+    let connection = head.header("connection").unwrap_or_default();
+    connection.eq_ignore_ascii_case("close")
+        || (version == "HTTP/1.0" && !connection.eq_ignore_ascii_case("keep-alive"))
 }
 
 async fn exchange<S>(
@@ -196,7 +203,9 @@ where
     let mut tally = BodyTally::default();
     loop {
         let next = wire.next(&mut framing).await;
-        connection.records.body(id, &tally, next.is_err());
+        if !matches!(next, Ok(Some(_))) {
+            connection.records.body(id, &tally, next.is_err());
+        }
         let Some(bytes) = next? else { break };
         tally.push(&bytes);
         wire.stream.write_all(&chunk(&bytes)).await?;

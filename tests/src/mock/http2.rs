@@ -191,7 +191,6 @@ fn echo(mut incoming: Incoming, mut settle: Settle) -> Response<ReplyBody> {
         while let Some(Ok(frame)) = incoming.frame().await {
             if let Ok(bytes) = frame.into_data() {
                 tally.push(&bytes);
-                records.body(settle.id, &tally, false);
                 if sender.send(Ok(Frame::data(bytes))).await.is_err() {
                     return;
                 }

@@ -197,6 +197,15 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // The thread may make another world, and cannot mount over a file that is gone.
+        for target in ["/etc/hosts", PUBLIC_ROOTS, "/run"] {
+            let _ = nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+}
+
 impl Default for World {
     fn default() -> Self {
         Self::new()
