@@ -6,6 +6,7 @@
 // A test that cannot set up its world has to stop there and say why: a panic is how libtest is told.
 #![allow(clippy::unwrap_used)]
 
+pub mod captured;
 pub mod certificates;
 pub mod mock;
 pub mod noise;

@@ -157,12 +157,13 @@ impl Downstream {
             }
             return;
         }
-        if let Some(report) = self.distrust_reporter.report(&origin.program(), host) {
-            tracing::warn!("{report}");
-        }
         let snapshot = self.services.snapshot.load();
         if let Some(backend) = snapshot.backend(&self.services.workload.namespace, host) {
             self.distrusted.add(&origin.command, host, backend.on_untrusted);
+        }
+        // Last: whoever has read the report may count on what follows from it.
+        if let Some(report) = self.distrust_reporter.report(&origin.program(), host) {
+            tracing::warn!("{report}");
         }
     }
 

@@ -45,6 +45,8 @@ enum Command {
     Listen { address: SocketAddr },
     /// Connects, says a line, hears it back, and resets.
     Reset { address: SocketAddr },
+    /// Dials every address that comes over a Unix socket, and hands the connections over.
+    Dial { path: std::path::PathBuf },
     /// Sends a datagram from an unconnected and a connected socket, and prints what came of it.
     Datagram { address: SocketAddr },
 }
@@ -63,6 +65,7 @@ fn main() -> io::Result<()> {
         Command::Parallel { count, addresses } => parallel(count, &addresses),
         Command::Listen { address } => listen(address),
         Command::Reset { address } => reset(address),
+        Command::Dial { path } => weir_tests::captured::dialer::dial(&path),
         Command::Datagram { address } => bytes::datagram(address),
     }
 }

@@ -1,0 +1,88 @@
+//! HTTP/2 clients, by hyper: its framing is not what is under test.
+
+use std::convert::Infallible;
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+
+use super::tls::Greeting;
+use crate::world::World;
+
+/// Any request body.
+pub type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A connection that takes requests; it lives on the runtime that this is called on.
+///
+/// # Panics
+/// If the handshake fails, or the server does not take HTTP/2.
+pub async fn connect(world: &World, stream: TcpStream, name: &str) -> SendRequest<RequestBody> {
+    stream.set_nonblocking(true).expect("it is a socket");
+    let stream = tokio::net::TcpStream::from_std(stream).expect("a runtime is running");
+    let greeting = Greeting {
+        alpn: &["h2"],
+        ..Greeting::to(name)
+    };
+    let server_name = ServerName::try_from(name.to_owned()).expect("the test's own names are valid");
+    let stream = TlsConnector::from(greeting.config(world))
+        .connect(server_name, stream)
+        .await
+        .unwrap_or_else(|error| panic!("TLS with {name}: {error}"));
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap_or_else(|error| panic!("HTTP/2 with {name}: {error}"));
+    tokio::spawn(connection);
+    sender
+}
+
+/// A runtime for one test.
+///
+/// # Panics
+/// If none can be had.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be had")
+}
+
+/// A body that is known whole.
+pub fn full(bytes: impl Into<Bytes>) -> RequestBody {
+    Full::new(bytes.into()).boxed_unsync()
+}
+
+/// A GET without a body.
+///
+/// # Panics
+/// If the URI is none.
+pub fn get(uri: &str) -> Request<RequestBody> {
+    Request::get(uri).body(full("")).expect("the test's own URIs are valid")
+}
+
+/// A POST of JSON.
+///
+/// # Panics
+/// If the URI is none.
+pub fn post(uri: &str, body: impl Into<Bytes>) -> Request<RequestBody> {
+    Request::post(uri)
+        .header("content-type", "application/json")
+        .body(full(body))
+        .expect("the test's own URIs are valid")
+}
+
+/// The answer's body as text.
+///
+/// # Panics
+/// If it breaks off.
+pub async fn text(response: Response<Incoming>) -> String {
+    let body = response.into_body().collect().await.expect("the answer is whole");
+    String::from_utf8_lossy(&body.to_bytes()).into_owned()
+}
