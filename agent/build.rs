@@ -7,7 +7,6 @@
 use std::{
     env,
     error::Error,
-    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -140,7 +139,7 @@ fn bpf_linker() -> Result<PathBuf, Box<dyn Error>> {
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache/weir")));
     let cached = cache.map(|cache| cache.join(BPF_LINKER).join("bin"));
-    let path = env::var_os("PATH").unwrap_or_else(OsString::new);
+    let path = env::var_os("PATH").unwrap_or_default();
     cached
         .into_iter()
         .chain(env::split_paths(&path))

@@ -142,6 +142,16 @@ fn stopped_and_left_shut_stays_shut() {
     });
 }
 
+/// An agent with no descriptor left waits until a connection closes, and then takes those that waited for it.
+#[test]
+fn out_of_descriptors_every_connection_is_still_taken() {
+    in_namespace(|| {
+        let records = tempfile::tempdir().unwrap();
+        let agent = Agent::start("scarce", records.path());
+        assert_eq!(agent.client("many 198.51.100.7:443"), "50 connections, 0 wrong");
+    });
+}
+
 /// With a bound of nothing every heartbeat is late.
 #[test]
 fn late_heartbeat_is_counted() {
