@@ -111,6 +111,26 @@ fn another_network_namespace_follows_the_policy() {
     });
 }
 
+/// Without IPv6 there is no listener on [::1], and nothing to connect to either.
+#[test]
+fn without_ipv6() {
+    in_namespace(|| {
+        std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+        for (fixture, v6) in [
+            (Fixture::open(), "ENETUNREACH"),
+            (Fixture::closed(), "ECONNREFUSED"),
+        ] {
+            assert_eq!(fixture.capture().listener_ports().1, None);
+            assert!(
+                fixture
+                    .client("blocking 198.51.100.7:443")
+                    .starts_with("reached 198.51.100.7:443")
+            );
+            assert_eq!(fixture.client("blocking [2001:db8:1::7]:443"), v6);
+        }
+    });
+}
+
 #[test]
 fn stopped_in_order_captures_nothing_more() {
     in_namespace(|| {
