@@ -8,4 +8,5 @@
 
 pub mod certificates;
 pub mod mock;
+pub mod noise;
 pub mod world;

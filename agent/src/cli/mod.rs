@@ -31,7 +31,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Where the terminal is gone there is nobody to tell.
             let _ = error.print();
-            return if error.use_stderr() { FAILED.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                FAILED.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     log::start();

@@ -34,17 +34,25 @@ impl Distrusted {
             return None;
         }
         rejections.retain(|_, rejection| rejection.seen.elapsed() < REMEMBERED);
-        rejections.get(&(command.to_owned(), Arc::clone(host))).map(|rejection| rejection.consequence)
+        rejections
+            .get(&(command.to_owned(), Arc::clone(host)))
+            .map(|rejection| rejection.consequence)
     }
 
     /// Notes a rejection.
     pub(super) fn add(&self, command: &str, host: &Arc<str>, consequence: OnUntrusted) {
         let mut rejections = self.rejections.lock();
         if rejections.len() >= MOST_REMEMBERED {
-            let oldest = rejections.iter().min_by_key(|(_, rejection)| rejection.seen).map(|(key, _)| key.clone());
+            let oldest = rejections
+                .iter()
+                .min_by_key(|(_, rejection)| rejection.seen)
+                .map(|(key, _)| key.clone());
             oldest.and_then(|key| rejections.remove(&key));
         }
-        let rejection = Rejection { seen: Instant::now(), consequence };
+        let rejection = Rejection {
+            seen: Instant::now(),
+            consequence,
+        };
         rejections.insert((command.to_owned(), Arc::clone(host)), rejection);
     }
 }

@@ -5,7 +5,9 @@ pub(crate) fn without_port(authority: &str) -> &str {
     let authority = authority.trim();
     match authority.rsplit_once(':') {
         // A colon inside the brackets of an IPv6 address is no port's.
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !is_open_bracket(host) => host,
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !is_open_bracket(host) => {
+            host
+        }
         _ => authority,
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::capture::{CapturedConnection, Origin};
 use crate::exchange::{Connection, Services};
 use crate::telemetry::record::ConnectionKind;
-use crate::trust::{DistrustReporter, LocalAuthority, is_distrust};
+use crate::trust::{DistrustReporter, LocalAuthority, is_distrust, may_be_distrust};
 use crate::upstream::{self, Protocol};
 use distrusted::Distrusted;
 use replay::Replay;
@@ -87,8 +87,12 @@ impl Downstream {
                     80 => SocketAddr::new(origin.destination.ip(), 443),
                     _ => origin.destination,
                 };
-                let connection =
-                    Connection::new(Arc::clone(&self.services), host.into(), destination, Protocol::Http1);
+                let connection = Connection::new(
+                    Arc::clone(&self.services),
+                    host.into(),
+                    destination,
+                    Protocol::Http1,
+                );
                 http::serve(connection, Replay::new(first.bytes, first.stream)).await;
                 Ok(())
             }
@@ -103,7 +107,11 @@ impl Downstream {
     }
 
     fn answers_for(&self, host: &str) -> bool {
-        self.services.snapshot.load().backend(&self.services.workload.namespace, host).is_some()
+        self.services
+            .snapshot
+            .load()
+            .backend(&self.services.workload.namespace, host)
+            .is_some()
     }
 
     async fn terminate(
@@ -141,6 +149,12 @@ impl Downstream {
     /// A client that rejects our leaf: its user is told once, and its next connections are treated as the backend says.
     fn note_distrust(&self, error: &io::Error, host: &Arc<str>, origin: &Origin) {
         if !is_distrust(error) {
+            // A mere hang-up is told of, but may have had another reason: the next connection is tried again.
+            if may_be_distrust(error)
+                && let Some(report) = self.distrust_reporter.report_suspicion(&origin.program(), host)
+            {
+                tracing::warn!("{report}");
+            }
             return;
         }
         if let Some(report) = self.distrust_reporter.report(&origin.program(), host) {
@@ -154,7 +168,12 @@ impl Downstream {
 
     /// Passes a connection through to where the app dialled; `host` is what the client called it, for the report.
     async fn relay(&self, first: FirstBytes, origin: &Origin, host: Option<&str>) -> io::Result<()> {
-        let FirstBytes { bytes, stream: client, server, .. } = first;
+        let FirstBytes {
+            bytes,
+            stream: client,
+            server,
+            ..
+        } = first;
         let server = match server {
             Some(server) => server,
             None => match upstream::dial(origin.destination).await {
@@ -200,7 +219,12 @@ impl FirstBytes {
                 };
                 if server_first {
                     let bytes = bytes::Bytes::new();
-                    return Ok(Self { stream, bytes, verdict: Verdict::Other, server: Some(server) });
+                    return Ok(Self {
+                        stream,
+                        bytes,
+                        verdict: Verdict::Other,
+                        server: Some(server),
+                    });
                 }
                 Some(server)
             }
@@ -215,7 +239,12 @@ impl FirstBytes {
                 _ => sniffer.verdict(&bytes),
             };
             if !matches!(verdict, Verdict::More) {
-                return Ok(Self { stream, bytes: bytes.freeze(), verdict, server });
+                return Ok(Self {
+                    stream,
+                    bytes: bytes.freeze(),
+                    verdict,
+                    server,
+                });
             }
         }
     }

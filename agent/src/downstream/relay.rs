@@ -82,11 +82,15 @@ struct Buffer(Option<Box<[u8]>>);
 impl Buffer {
     fn take() -> Self {
         let spare = SPARES.lock().pop();
-        Self(Some(spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())))
+        Self(Some(
+            spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice()),
+        ))
     }
 
     fn bytes(&mut self) -> &mut [u8] {
-        self.0.as_deref_mut().expect("a buffer is given back only by drop")
+        self.0
+            .as_deref_mut()
+            .expect("a buffer is given back only by drop")
     }
 }
 

@@ -43,7 +43,10 @@ enum State {
 
 impl Sniffer {
     pub(crate) fn new() -> Self {
-        Self { state: State::Undecided, fed: 0 }
+        Self {
+            state: State::Undecided,
+            fed: 0,
+        }
     }
 
     /// Takes all bytes that have come so far (each call repeats those of the last) and says what they are.
@@ -86,7 +89,11 @@ fn feed(acceptor: &mut Acceptor, bytes: &[u8], fed: &mut usize) -> Verdict {
 }
 
 fn request_head(bytes: &[u8]) -> Verdict {
-    let method = bytes.iter().take(LONGEST_METHOD).take_while(|byte| byte.is_ascii_uppercase()).count();
+    let method = bytes
+        .iter()
+        .take(LONGEST_METHOD)
+        .take_while(|byte| byte.is_ascii_uppercase())
+        .count();
     match bytes.get(method) {
         None if method < LONGEST_METHOD => return Verdict::More,
         Some(b' ') => {}

@@ -24,7 +24,9 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Whether a client that names protocols names one that can be served.
 pub(super) fn speaks_http(hello: &ClientHello<'_>) -> bool {
-    hello.alpn().is_none_or(|mut offered| offered.any(|protocol| PROTOCOLS.contains(&protocol)))
+    hello
+        .alpn()
+        .is_none_or(|mut offered| offered.any(|protocol| PROTOCOLS.contains(&protocol)))
 }
 
 /// Ends TLS.
@@ -49,9 +51,13 @@ impl Terminator {
         // Tickets, so that a client which comes again is not asked for a whole handshake, and nothing is kept for it here.
         match rustls::crypto::aws_lc_rs::Ticketer::new() {
             Ok(ticketer) => config.ticketer = ticketer,
-            Err(error) => tracing::warn!(%error, "no TLS session tickets: each connection takes a whole handshake"),
+            Err(error) => {
+                tracing::warn!(%error, "no TLS session tickets: each connection takes a whole handshake")
+            }
         }
-        Self { config: Arc::new(config) }
+        Self {
+            config: Arc::new(config),
+        }
     }
 
     pub(super) async fn handshake(
@@ -60,7 +66,9 @@ impl Terminator {
         stream: TcpStream,
     ) -> io::Result<(TlsStream<TcpStream>, Protocol)> {
         let handshake = StartHandshake::from_parts(accepted, stream).into_stream(Arc::clone(&self.config));
-        let stream = timeout(HANDSHAKE_LIMIT, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let stream = timeout(HANDSHAKE_LIMIT, handshake)
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??;
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,

@@ -69,9 +69,14 @@ impl Credential {
                 match HeaderValue::try_from(format!("{}{}", header.prefix, key.expose_secret())) {
                     Ok(mut value) => {
                         value.set_sensitive(true);
-                        Self::Ours { name: header.name, value }
+                        Self::Ours {
+                            name: header.name,
+                            value,
+                        }
                     }
-                    Err(_) => Self::Missing("the Secret's value has bytes that no HTTP header may hold".to_owned()),
+                    Err(_) => {
+                        Self::Missing("the Secret's value has bytes that no HTTP header may hold".to_owned())
+                    }
                 }
             }
         }
@@ -82,7 +87,10 @@ fn by_original_destination(host: &str, origin: SocketAddr) -> Route {
     match ServerName::try_from(host.to_owned()) {
         Ok(server_name) => Route {
             address: Address::Socket(origin),
-            security: Security::Tls { server_name, authorities: None },
+            security: Security::Tls {
+                server_name,
+                authorities: None,
+            },
         },
         // `translate` takes no host that is not a DNS name.
         Err(_) => unreachable!("a backend's hosts are DNS names"),
@@ -90,13 +98,20 @@ fn by_original_destination(host: &str, origin: SocketAddr) -> Route {
 }
 
 fn by_endpoint(endpoint: &BackendEndpoint) -> (Route, Option<HeaderValue>) {
-    let address = Address::Name { host: endpoint.host.clone(), port: endpoint.port };
+    let address = Address::Name {
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+    };
     let (security, name, default_port) = match &endpoint.tls {
         EndpointTls::Plaintext => (Security::Plaintext, &endpoint.host, 80),
-        EndpointTls::Verify { server_name, authorities } => {
+        EndpointTls::Verify {
+            server_name,
+            authorities,
+        } => {
             let name = server_name.as_ref().unwrap_or(&endpoint.host);
             let security = Security::Tls {
-                server_name: ServerName::try_from(name.clone()).expect("translate checks an endpoint's names"),
+                server_name: ServerName::try_from(name.clone())
+                    .expect("translate checks an endpoint's names"),
                 authorities: authorities.as_deref().map(Arc::from),
             };
             (security, name, 443)
@@ -146,11 +161,20 @@ pub(super) fn admit(
         }
         head.uri = with_authority(head.uri, authority);
     }
-    if let Some(prefix) = prepared.backend.endpoint.as_ref().and_then(|endpoint| endpoint.path_prefix.as_deref()) {
+    if let Some(prefix) = prepared
+        .backend
+        .endpoint
+        .as_ref()
+        .and_then(|endpoint| endpoint.path_prefix.as_deref())
+    {
         head.uri = with_prefix(head.uri, prefix).ok_or(Refusal::BadPath)?;
     }
     headers::forward_request(&mut head.headers, connection.protocol, upgrade.is_some(), changes);
-    Ok(Admission { request: head, body: Body::new(body), upgrade })
+    Ok(Admission {
+        request: head,
+        body: Body::new(body),
+        upgrade,
+    })
 }
 
 /// The TLS handshake, the request and the backend must agree on who is meant: else a key could be asked for one host and sent to another.
@@ -159,13 +183,17 @@ fn check_host(connection: &Connection, request: &Request<Incoming>) -> Result<()
         (Some(authority), None) => Some(authority.as_str()),
         (None, Some(host)) => host.to_str().ok(),
         // Both: they have to agree as well (RFC 9113 §8.3.1).
-        (Some(authority), Some(host)) => {
-            host.to_str().ok().filter(|host| host.eq_ignore_ascii_case(authority.as_str()))
-        }
+        (Some(authority), Some(host)) => host
+            .to_str()
+            .ok()
+            .filter(|host| host.eq_ignore_ascii_case(authority.as_str())),
         (None, None) => None,
     };
     if request.headers().get_all(HOST).iter().count() > 1 {
-        return Err(Refusal::Misdirected { expected: connection.host.to_string(), named: None });
+        return Err(Refusal::Misdirected {
+            expected: connection.host.to_string(),
+            named: None,
+        });
     }
     match named.map(host::without_port) {
         Some(named) if named.eq_ignore_ascii_case(&connection.host) => Ok(()),
@@ -179,9 +207,15 @@ fn check_host(connection: &Connection, request: &Request<Incoming>) -> Result<()
 /// A placeholder is there for an SDK's start-up check. It must never leave, for it tells upstream nothing but that a key is missing.
 fn refuse_placeholder(connection: &Connection, dialect: Dialect, headers: &HeaderMap) -> Result<(), Refusal> {
     let header = dialect.credential_header();
-    let carriers = std::iter::once(&header.name).chain(header.others).chain([&AUTHORIZATION]);
+    let carriers = std::iter::once(&header.name)
+        .chain(header.others)
+        .chain([&AUTHORIZATION]);
     for name in carriers {
-        if headers.get_all(name).iter().any(|value| is_placeholder(value.as_bytes())) {
+        if headers
+            .get_all(name)
+            .iter()
+            .any(|value| is_placeholder(value.as_bytes()))
+        {
             return Err(Refusal::no_credential(
                 &connection.host,
                 "the backend passes the caller's own key through, and the caller sent Weir's placeholder; give the \

@@ -1,7 +1,7 @@
 //! Headers on their way through: hop-by-hop ones stay here, a policy's changes go in, all else keeps its order and case.
 
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, HeaderName, Entry, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, Entry, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -29,11 +29,17 @@ impl HeaderChanges {
 
 /// Whether a request asks to switch protocols (RFC 9110 §7.8).
 pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE) && connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"))
+    headers.contains_key(UPGRADE)
+        && connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"))
 }
 
 /// Makes a request's headers ready for upstream.
-pub(super) fn forward_request(headers: &mut HeaderMap, from: Protocol, upgrade: bool, mut changes: HeaderChanges) {
+pub(super) fn forward_request(
+    headers: &mut HeaderMap,
+    from: Protocol,
+    upgrade: bool,
+    mut changes: HeaderChanges,
+) {
     hop_by_hop(headers, from, upgrade, &mut changes);
     apply(headers, changes);
 }
@@ -44,7 +50,13 @@ pub(super) fn forward_response(headers: &mut HeaderMap, to: Protocol, mut change
         changes.remove(ALT_SVC);
     }
     if to == Protocol::Http2 {
-        for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        for name in [
+            CONNECTION,
+            KEEP_ALIVE,
+            PROXY_CONNECTION,
+            TRANSFER_ENCODING,
+            UPGRADE,
+        ] {
             if headers.contains_key(&name) {
                 changes.remove(name);
             }
@@ -62,7 +74,9 @@ fn hop_by_hop(headers: &HeaderMap, from: Protocol, upgrade: bool, changes: &mut 
         return;
     }
     for option in connection_options(headers) {
-        let known = ["keep-alive", "close", "te"].iter().any(|known| option.eq_ignore_ascii_case(known));
+        let known = ["keep-alive", "close", "te"]
+            .iter()
+            .any(|known| option.eq_ignore_ascii_case(known));
         if known || (upgrade && option.eq_ignore_ascii_case("upgrade")) {
             continue;
         }
@@ -84,7 +98,15 @@ fn hop_by_hop(headers: &HeaderMap, from: Protocol, upgrade: bool, changes: &mut 
 
 /// Headers that `Connection` may not take out: without them a message would be read differently upstream than here.
 fn is_essential(name: &HeaderName) -> bool {
-    [http::header::HOST, CONTENT_LENGTH, TRANSFER_ENCODING, http::header::AUTHORIZATION, TRAILER, TE].contains(name)
+    [
+        http::header::HOST,
+        CONTENT_LENGTH,
+        TRANSFER_ENCODING,
+        http::header::AUTHORIZATION,
+        TRAILER,
+        TE,
+    ]
+    .contains(name)
 }
 
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {

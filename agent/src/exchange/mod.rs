@@ -56,8 +56,20 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(services: Arc<Services>, host: Arc<str>, origin: SocketAddr, protocol: Protocol) -> Arc<Self> {
-        Arc::new(Self { services, host, origin, protocol, pool: Arc::default(), prepared: Mutex::default() })
+    pub(crate) fn new(
+        services: Arc<Services>,
+        host: Arc<str>,
+        origin: SocketAddr,
+        protocol: Protocol,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            services,
+            host,
+            origin,
+            protocol,
+            pool: Arc::default(),
+            prepared: Mutex::default(),
+        })
     }
 
     /// Serves one request. Whatever goes wrong, the client gets an answer in the dialect of its host.
@@ -82,18 +94,30 @@ impl Connection {
         request: Request<Incoming>,
         settlement: &mut Settlement,
     ) -> Result<Response<response_body::Answer>, Refusal> {
-        let Admission { request, body, upgrade } = admit::admit(self, prepared, request)?;
-        let (request, sight) = body.prepare(request, settlement.endpoint(), prepared.backend.provider).await?;
+        let Admission {
+            request,
+            body,
+            upgrade,
+        } = admit::admit(self, prepared, request)?;
+        let (request, sight) = body
+            .prepare(request, settlement.endpoint(), prepared.backend.provider)
+            .await?;
         settlement.watch(sight);
         let pool = match prepared.backend.dial {
             weir_api::Dial::Pod => &self.pool,
             weir_api::Dial::Node => self.services.upstream.shared_pool(),
         };
-        let sent = self.services.upstream.send(pool, &prepared.route, self.protocol, request).await;
+        let sent = self
+            .services
+            .upstream
+            .send(pool, &prepared.route, self.protocol, request)
+            .await;
         let (response, lease) = sent.map_err(|error| Refusal::from_upstream(&self.host, error))?;
         settlement.answered(response.status());
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return upgrade.map(|client| upgrade::switch(response, client)).ok_or(Refusal::UnaskedSwitch);
+            return upgrade
+                .map(|client| upgrade::switch(response, client))
+                .ok_or(Refusal::UnaskedSwitch);
         }
         response_body::observe(self, response, lease, settlement)
     }
@@ -117,7 +141,11 @@ impl Connection {
 impl Settlement {
     fn refused(mut self, refusal: &Refusal, status: http::StatusCode) {
         self.answered(status);
-        let outcome = if refusal.is_upstreams() { Outcome::UpstreamError } else { Outcome::Denied };
+        let outcome = if refusal.is_upstreams() {
+            Outcome::UpstreamError
+        } else {
+            Outcome::Denied
+        };
         self.settle(outcome, Some(refusal.code()));
     }
 }

@@ -32,19 +32,28 @@ pub(super) enum Refusal {
 
 impl Refusal {
     pub(super) fn no_credential(host: &str, reason: &str) -> Self {
-        Self::NoCredential { host: host.to_owned(), reason: reason.to_owned() }
+        Self::NoCredential {
+            host: host.to_owned(),
+            reason: reason.to_owned(),
+        }
     }
 
     pub(super) fn from_upstream(host: &str, error: UpstreamError) -> Self {
         match error {
             UpstreamError::RequestBody { source } => Self::IncompleteRequest(source.to_string()),
-            error => Self::Upstream { host: host.to_owned(), error: Box::new(error) },
+            error => Self::Upstream {
+                host: host.to_owned(),
+                error: Box::new(error),
+            },
         }
     }
 
     /// Whether the request was fine and upstream failed it.
     pub(super) fn is_upstreams(&self) -> bool {
-        matches!(self, Self::Upstream { .. } | Self::Failed { .. } | Self::UnaskedSwitch)
+        matches!(
+            self,
+            Self::Upstream { .. } | Self::Failed { .. } | Self::UnaskedSwitch
+        )
     }
 
     /// The stable code: part of the contract with users.
@@ -57,9 +66,13 @@ impl Refusal {
             Self::Failed { .. } => "weir_upstream_failed",
             Self::UnaskedSwitch => "weir_upstream_invalid",
             Self::Upstream { error, .. } => match **error {
-                UpstreamError::Unresolved { .. } | UpstreamError::Unreachable { .. } => "weir_upstream_unreachable",
+                UpstreamError::Unresolved { .. } | UpstreamError::Unreachable { .. } => {
+                    "weir_upstream_unreachable"
+                }
                 UpstreamError::TimedOut { .. } => "weir_upstream_timeout",
-                UpstreamError::Untrusted { .. } | UpstreamError::Authorities { .. } => "weir_upstream_untrusted",
+                UpstreamError::Untrusted { .. } | UpstreamError::Authorities { .. } => {
+                    "weir_upstream_untrusted"
+                }
                 UpstreamError::Handshake { .. } => "weir_upstream_tls",
                 UpstreamError::Closed { .. } => "weir_upstream_closed",
                 UpstreamError::Invalid { .. } => "weir_upstream_invalid",
@@ -84,26 +97,39 @@ impl Refusal {
 
     fn message(&self) -> String {
         match self {
-            Self::Misdirected { expected, named: Some(named) } => format!(
+            Self::Misdirected {
+                expected,
+                named: Some(named),
+            } => format!(
                 "This connection was opened to {expected}, but the request names {named}. Open a connection of its \
                  own to {named}; a Host header cannot lead elsewhere."
             ),
-            Self::Misdirected { expected, named: None } => format!(
+            Self::Misdirected {
+                expected,
+                named: None,
+            } => format!(
                 "This connection was opened to {expected}, but the request does not name one host. Send one Host \
                  header that says {expected}."
             ),
-            Self::BadPath => "The path, behind the backend's endpoint.pathPrefix, is no valid path.".to_owned(),
+            Self::BadPath => {
+                "The path, behind the backend's endpoint.pathPrefix, is no valid path.".to_owned()
+            }
             Self::NoCredential { host, reason } => {
                 format!("Weir has no credential for {host}: {reason}. Nothing was sent to {host}.")
             }
-            Self::IncompleteRequest(reason) => format!("The request's body broke off before its end ({reason})."),
+            Self::IncompleteRequest(reason) => {
+                format!("The request's body broke off before its end ({reason}).")
+            }
             Self::UnaskedSwitch => "The provider switched protocols without having been asked to.".to_owned(),
             Self::Failed { host, status } => format!(
                 "{host} answered {} without an error in its own format: something in front of it may be failing. \
                  Try again later.",
                 status.as_u16()
             ),
-            Self::Upstream { host, error } => format!("Weir could not get an answer from {host}: {error}. {}", mend(error)),
+            Self::Upstream { host, error } => format!(
+                "Weir could not get an answer from {host}: {error}. {}",
+                mend(error)
+            ),
         }
     }
 
@@ -113,19 +139,30 @@ impl Refusal {
             Self::Misdirected { .. } | Self::BadPath | Self::NoCredential { .. } => true,
             Self::IncompleteRequest(_) | Self::Failed { .. } | Self::UnaskedSwitch => false,
             Self::Upstream { error, .. } => {
-                matches!(**error, UpstreamError::Untrusted { .. } | UpstreamError::Authorities { .. })
+                matches!(
+                    **error,
+                    UpstreamError::Untrusted { .. } | UpstreamError::Authorities { .. }
+                )
             }
         }
     }
 
     pub(super) fn response(&self, dialect: Dialect) -> Response<AnswerBody> {
         let message = self.message();
-        let reply = ErrorReply { status: self.status(), code: self.code(), message: &message };
+        let reply = ErrorReply {
+            status: self.status(),
+            code: self.code(),
+            message: &message,
+        };
         let mut response = json(reply.status, dialect.error_body(&reply));
         if self.is_final() {
-            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            response
+                .headers_mut()
+                .insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         } else if self.is_upstreams() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
@@ -134,7 +171,9 @@ impl Refusal {
 fn mend(error: &UpstreamError) -> &'static str {
     match error {
         UpstreamError::Unresolved { .. } => "Check the backend's endpoint.host and this machine's DNS.",
-        UpstreamError::Unreachable { .. } => "Check that the provider is up and that no firewall or NetworkPolicy is in the way.",
+        UpstreamError::Unreachable { .. } => {
+            "Check that the provider is up and that no firewall or NetworkPolicy is in the way."
+        }
         UpstreamError::TimedOut { .. } => "Check that no firewall or NetworkPolicy drops the connection.",
         UpstreamError::Untrusted { .. } => {
             "No key was sent. If this server is meant, name its CA in the backend's endpoint.tls.caCertificateRefs; \
@@ -150,17 +189,25 @@ fn mend(error: &UpstreamError) -> &'static str {
 
 /// The backend was taken away while the client's connection stood: on a new one it is relayed.
 pub(super) fn released(host: &str) -> Response<AnswerBody> {
-    let message = format!("No backend answers for {host} any more. Open a new connection: it will not be intercepted.");
-    let reply =
-        ErrorReply { status: StatusCode::MISDIRECTED_REQUEST, code: "weir_backend_removed", message: &message };
+    let message =
+        format!("No backend answers for {host} any more. Open a new connection: it will not be intercepted.");
+    let reply = ErrorReply {
+        status: StatusCode::MISDIRECTED_REQUEST,
+        code: "weir_backend_removed",
+        message: &message,
+    };
     let mut response = json(reply.status, Dialect::OpenAi.error_body(&reply));
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::ours(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

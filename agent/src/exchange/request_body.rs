@@ -40,7 +40,9 @@ struct Seen {
 impl Sight {
     /// The model that it names.
     pub(super) fn model(&self) -> Option<String> {
-        self.0.as_ref().and_then(|seen| seen.lock().scan.facts().model.map(str::to_owned))
+        self.0
+            .as_ref()
+            .and_then(|seen| seen.lock().scan.facts().model.map(str::to_owned))
     }
 
     /// Whether the provider was asked to report usage where the client had not: the answer must not show it.
@@ -70,12 +72,20 @@ impl Body {
             let body = incoming.map_err(BodyError::from).boxed_unsync();
             return Ok((Request::from_parts(head, body), Sight(None)));
         }
-        let mut seen = Seen { scan: RequestScan::new(endpoint), added_usage: false };
+        let mut seen = Seen {
+            scan: RequestScan::new(endpoint),
+            added_usage: false,
+        };
         let mut body = if provider.stream_usage_on_request() && may_need_splice(endpoint) {
             let held = Held::read(incoming, &mut seen.scan).await?;
             held.splice(&mut seen, &mut head.headers)
         } else {
-            WatchedBody { ready: VecDeque::new(), rest: Some(incoming), seen: None, splicing: None }
+            WatchedBody {
+                ready: VecDeque::new(),
+                rest: Some(incoming),
+                seen: None,
+                splicing: None,
+            }
         };
         let seen = Arc::new(Mutex::new(seen));
         body.seen = Some(Arc::clone(&seen));
@@ -104,7 +114,13 @@ impl Held {
             let frame = match timeout(LONGEST_PAUSE, incoming.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Err(Refusal::IncompleteRequest(error.to_string())),
-                Ok(None) => return Ok(Self { chunks, bytes: bytes as u64, rest: None }),
+                Ok(None) => {
+                    return Ok(Self {
+                        chunks,
+                        bytes: bytes as u64,
+                        rest: None,
+                    });
+                }
                 Err(_) => break,
             };
             if let Some(data) = frame.data_ref() {
@@ -114,7 +130,11 @@ impl Held {
             chunks.push(frame);
         }
         let rest = (!incoming.is_end_stream()).then_some(incoming);
-        Ok(Self { chunks, bytes: bytes as u64, rest })
+        Ok(Self {
+            chunks,
+            bytes: bytes as u64,
+            rest,
+        })
     }
 
     fn splice(self, seen: &mut Seen, headers: &mut HeaderMap) -> WatchedBody {
@@ -122,7 +142,12 @@ impl Held {
         if self.rest.is_some() {
             // Whether and where it will be spliced shows at its end, so its length cannot be told now.
             headers.remove(CONTENT_LENGTH);
-            return WatchedBody { ready, rest: self.rest, seen: None, splicing: Some(self.bytes) };
+            return WatchedBody {
+                ready,
+                rest: self.rest,
+                seen: None,
+                splicing: Some(self.bytes),
+            };
         }
         if let Some(splice) = seen.scan.usage_splice() {
             seen.added_usage = true;
@@ -133,7 +158,12 @@ impl Held {
             }
             apply(&mut ready, 0, splice);
         }
-        WatchedBody { ready, rest: None, seen: None, splicing: None }
+        WatchedBody {
+            ready,
+            rest: None,
+            seen: None,
+            splicing: None,
+        }
     }
 }
 
@@ -156,10 +186,23 @@ fn apply(frames: &mut VecDeque<Frame<Bytes>>, mut offset: u64, splice: Splice) {
             }
         };
         let end = offset + data.len() as u64;
-        let within = |position: u64| usize::try_from(position.clamp(offset, end) - offset).unwrap_or(data.len());
-        let (before, after) = (data.slice(..within(splice.range.start)), data.slice(within(splice.range.end)..));
-        let here = (offset..=end).contains(&splice.range.start).then(|| insert.take()).flatten();
-        frames.extend([Some(before), here, Some(after)].into_iter().flatten().filter(|part| !part.is_empty()).map(Frame::data));
+        let within =
+            |position: u64| usize::try_from(position.clamp(offset, end) - offset).unwrap_or(data.len());
+        let (before, after) = (
+            data.slice(..within(splice.range.start)),
+            data.slice(within(splice.range.end)..),
+        );
+        let here = (offset..=end)
+            .contains(&splice.range.start)
+            .then(|| insert.take())
+            .flatten();
+        frames.extend(
+            [Some(before), here, Some(after)]
+                .into_iter()
+                .flatten()
+                .filter(|part| !part.is_empty())
+                .map(Frame::data),
+        );
         offset = end;
     }
 }
@@ -176,10 +219,14 @@ struct WatchedBody {
 
 impl WatchedBody {
     fn watch(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
-        let (Some(seen), Some(data)) = (&self.seen, frame.data_ref()) else { return Some(frame) };
+        let (Some(seen), Some(data)) = (&self.seen, frame.data_ref()) else {
+            return Some(frame);
+        };
         let mut seen = seen.lock();
         seen.scan.push(data);
-        let Some(offset) = self.splicing else { return Some(frame) };
+        let Some(offset) = self.splicing else {
+            return Some(frame);
+        };
         if !seen.scan.facts().complete {
             self.splicing = Some(offset + data.len() as u64);
             return Some(frame);
@@ -210,7 +257,9 @@ impl http_body::Body for WatchedBody {
             if let Some(frame) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(frame)));
             }
-            let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+            let Some(rest) = &mut self.rest else {
+                return Poll::Ready(None);
+            };
             match ready!(Pin::new(rest).poll_frame(context)) {
                 None => self.rest = None,
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
@@ -228,7 +277,12 @@ impl http_body::Body for WatchedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ready: u64 = self.ready.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let ready: u64 = self
+            .ready
+            .iter()
+            .filter_map(Frame::data_ref)
+            .map(|data| data.len() as u64)
+            .sum();
         match &self.rest {
             None => SizeHint::with_exact(ready),
             Some(_) if self.splicing.is_some() => SizeHint::default(),

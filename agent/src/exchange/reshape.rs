@@ -19,7 +19,10 @@ impl Reshape {
             None | Some("identity") => None,
             Some(encoding) => Some(Decoder::new(encoding).ok()?),
         };
-        Some(Self { decoder, filter: UsageEventFilter::new() })
+        Some(Self {
+            decoder,
+            filter: UsageEventFilter::new(),
+        })
     }
 
     /// Takes bytes off the wire and appends what of them goes to the client.
@@ -29,7 +32,9 @@ impl Reshape {
             None => self.filter.push(data, &mut keep),
             Some(decoder) => {
                 let filter = &mut self.filter;
-                decoder.push(&data, &mut |decoded| filter.push(Bytes::copy_from_slice(decoded), &mut keep))?;
+                decoder.push(&data, &mut |decoded| {
+                    filter.push(Bytes::copy_from_slice(decoded), &mut keep)
+                })?;
             }
         }
         Ok(())

@@ -72,14 +72,25 @@ pub(super) fn observe(
     if head.status.is_server_error() {
         settlement.note("weir_upstream_failed");
         if !stream && !has_media_type(content_type, "application/json") {
-            return Err(Refusal::Failed { host: connection.host.to_string(), status: head.status });
+            return Err(Refusal::Failed {
+                host: connection.host.to_string(),
+                status: head.status,
+            });
         }
     }
     if head.status.is_success() && settlement.endpoint().counts_tokens() {
-        settlement.scan(ResponseScan::new(settlement.endpoint(), content_type, content_encoding), stream);
+        settlement.scan(
+            ResponseScan::new(settlement.endpoint(), content_type, content_encoding),
+            stream,
+        );
     }
-    let reshape = if stream && settlement.added_usage() { Reshape::new(content_encoding) } else { None };
-    let events = (stream && content_encoding.is_none_or(|encoding| encoding == "identity")).then(EventBoundary::default);
+    let reshape = if stream && settlement.added_usage() {
+        Reshape::new(content_encoding)
+    } else {
+        None
+    };
+    let events = (stream && content_encoding.is_none_or(|encoding| encoding == "identity"))
+        .then(EventBoundary::default);
     let mut changes = HeaderChanges::default();
     if reshape.is_some() {
         changes.remove(CONTENT_LENGTH);
@@ -87,7 +98,13 @@ pub(super) fn observe(
     }
     headers::forward_response(&mut head.headers, connection.protocol, changes);
     let dialect = settlement.dialect();
-    let theirs = Theirs { incoming, lease: Some(lease), reshape, events, dialect };
+    let theirs = Theirs {
+        incoming,
+        lease: Some(lease),
+        reshape,
+        events,
+        dialect,
+    };
     Ok(Response::from_parts(head, Answer(Source::Body(Box::new(theirs)))))
 }
 
@@ -117,7 +134,12 @@ impl Answer {
                 if ended {
                     theirs.complete(&mut settlement);
                 }
-                AnswerBody::Theirs(Box::new(Observed { theirs: *theirs, reshaped: VecDeque::new(), ended, settlement }))
+                AnswerBody::Theirs(Box::new(Observed {
+                    theirs: *theirs,
+                    reshaped: VecDeque::new(),
+                    ended,
+                    settlement,
+                }))
             }
         }
     }
@@ -138,7 +160,11 @@ impl Theirs {
         }
         let message = format!("The provider's stream broke off before its end ({reason}).");
         let status = http::StatusCode::BAD_GATEWAY;
-        Some(self.dialect.error_event(&ErrorReply { status, code: TRUNCATED, message: &message }))
+        Some(self.dialect.error_event(&ErrorReply {
+            status,
+            code: TRUNCATED,
+            message: &message,
+        }))
     }
 }
 
@@ -199,7 +225,10 @@ impl Observed {
         self.theirs.complete(&mut self.settlement);
     }
 
-    fn broken(&mut self, error: impl Error + Send + Sync + 'static) -> Option<Result<Frame<Bytes>, BodyError>> {
+    fn broken(
+        &mut self,
+        error: impl Error + Send + Sync + 'static,
+    ) -> Option<Result<Frame<Bytes>, BodyError>> {
         self.ended = true;
         self.settlement.settle(Outcome::Truncated, Some(TRUNCATED));
         match self.theirs.truncation(&error) {
@@ -260,7 +289,10 @@ impl EventBoundary {
     }
 
     fn at_boundary(&self) -> bool {
-        self.last.ends_with(b"\n\n") || self.last == *b"\r\n\r\n" || self.last.ends_with(b"\r\r") || self.last == [0; 4]
+        self.last.ends_with(b"\n\n")
+            || self.last == *b"\r\n\r\n"
+            || self.last.ends_with(b"\r\r")
+            || self.last == [0; 4]
     }
 }
 

@@ -28,7 +28,11 @@ pub(super) struct Settlement {
 impl Settlement {
     pub(super) fn begin<B>(connection: &Connection, prepared: &Prepared, request: &Request<B>) -> Self {
         let path = request.uri().path();
-        let endpoint = prepared.backend.provider.dialect().endpoint(request.method(), path);
+        let endpoint = prepared
+            .backend
+            .provider
+            .dialect()
+            .endpoint(request.method(), path);
         let began = Instant::now();
         let record = ExchangeRecord {
             started: SystemTime::now(),
@@ -51,7 +55,15 @@ impl Settlement {
             time_to_first_chunk: None,
         };
         let telemetry = connection.services.telemetry.clone();
-        Self { telemetry, began, endpoint, record, request: None, response: None, settled: false }
+        Self {
+            telemetry,
+            began,
+            endpoint,
+            record,
+            request: None,
+            response: None,
+            settled: false,
+        }
     }
 
     pub(super) fn endpoint(&self) -> Endpoint {
@@ -60,7 +72,9 @@ impl Settlement {
 
     /// How errors are told: as the path has it, for some providers serve another's API beside their own; else as the provider has it.
     pub(super) fn dialect(&self) -> Dialect {
-        self.endpoint.dialect().unwrap_or_else(|| self.record.provider.dialect())
+        self.endpoint
+            .dialect()
+            .unwrap_or_else(|| self.record.provider.dialect())
     }
 
     /// The request's body has been set on its way.

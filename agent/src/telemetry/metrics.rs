@@ -25,7 +25,7 @@ mod exposition;
 const SERIES: usize = 4096;
 
 /// The values of the label `type`, and where they are found.
-const TOKEN_TYPES: [(&str, fn(&Usage) -> u64); 7] = [
+const TOKEN_TYPES: [(&str, Tokens); 7] = [
     ("input", |usage| usage.input),
     ("output", |usage| usage.output),
     ("cache_read", |usage| usage.cache_read),
@@ -34,6 +34,7 @@ const TOKEN_TYPES: [(&str, fn(&Usage) -> u64); 7] = [
     ("input_audio", |usage| usage.input_audio),
     ("output_audio", |usage| usage.output_audio),
 ];
+type Tokens = fn(&Usage) -> u64;
 /// Of which the first two are reported even where they are 0.
 const ALWAYS_REPORTED: usize = 2;
 
@@ -74,6 +75,9 @@ struct Exchanges {
     models: Models,
     series: RwLock<HashMap<Labels, Arc<Series>>>,
 }
+
+/// How an exchange ended, and the status that the client was given.
+type Ending = (Outcome, Option<StatusCode>);
 
 /// What tells one series from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -146,7 +150,7 @@ struct Series {
     /// Whether an exchange had a price: an unpriced model reports no cost, which is not the same as 0.
     priced: AtomicBool,
     /// By outcome and status, of which a series sees a few.
-    ended: Mutex<Vec<((Outcome, Option<StatusCode>), u64)>>,
+    ended: Mutex<Vec<(Ending, u64)>>,
     // Made at the first observation: a histogram of nothing is neither kept nor reported.
     input_usage: OnceLock<Histogram>,
     output_usage: OnceLock<Histogram>,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -119,6 +120,30 @@ impl TrustFiles {
             variables,
             _in_use: files.in_use,
         })
+    }
+
+    /// The first directory on the way to the files that a user may not enter, if any: a command that runs as this user
+    /// would then find no roots at all, and no connection of it would work. Supplementary groups and access
+    /// control lists are not looked at.
+    pub fn unreachable_for(&self, user: u32, group: u32) -> Option<PathBuf> {
+        let enters = |directory: &Path| {
+            let Ok(metadata) = fs::metadata(directory) else {
+                return false;
+            };
+            let bit = match () {
+                () if metadata.uid() == user => 0o100,
+                () if metadata.gid() == group => 0o010,
+                () => 0o001,
+            };
+            user == 0 || metadata.mode() & bit != 0
+        };
+        let (_, path) = self.variables.first()?;
+        let directories = path.ancestors().skip(1).collect::<Vec<_>>();
+        directories
+            .into_iter()
+            .rev()
+            .find(|directory| !enters(directory))
+            .map(Path::to_owned)
     }
 
     /// Each variable and the file that it should name.

@@ -14,7 +14,7 @@ const REPORTED: usize = 256;
 /// Whether a handshake failed because the client rejected our certificate: an alert of RFC 8446 §6.2 that says so,
 /// anywhere in the error's chain of causes.
 ///
-/// A client that just closes the connection says nothing, and is not counted.
+/// A client that just closes the connection says nothing: [`may_be_distrust`].
 pub fn is_distrust(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -28,6 +28,20 @@ pub fn is_distrust(error: &(dyn Error + 'static)) -> bool {
         };
     }
     false
+}
+
+/// Whether a handshake ended as it does where the client closes without an alert: Node looks at the certificate only
+/// after its part of the handshake is done. But so may a client that gave up for another reason.
+///
+/// To be asked only of a handshake in which the client was shown our certificate.
+pub fn may_be_distrust(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
 }
 
 fn says_distrust(alert: AlertDescription) -> bool {
@@ -62,19 +76,32 @@ impl DistrustReporter {
         }
     }
 
-    /// What to tell the user when `command` (its name, as the kernel has it) rejected our certificate for `host`:
-    /// who it was, and what to set. `None` where that command has been reported already.
+    /// What to tell the user when `command` (its name, as the kernel has it) rejected our certificate for `host`
+    /// ([`is_distrust`]): who it was, and what to set. `None` where that command has been reported already.
     pub fn report(&self, command: &str, host: &str) -> Option<String> {
+        self.once(command, || {
+            format!("{command:?} does not trust Weir's certificate for {host}, so its calls there are not counted.")
+        })
+    }
+
+    /// The same where it only looks like it ([`may_be_distrust`]).
+    pub fn report_suspicion(&self, command: &str, host: &str) -> Option<String> {
+        self.once(command, || {
+            format!(
+                "{command:?} hung up when it saw Weir's certificate for {host}. If its calls there fail, it most \
+                 likely does not trust it."
+            )
+        })
+    }
+
+    fn once(&self, command: &str, finding: impl FnOnce() -> String) -> Option<String> {
         let mut reported = self.reported.lock();
         if reported.contains(command) || reported.len() >= REPORTED {
             return None;
         }
         reported.insert(command.to_owned());
         drop(reported);
-        Some(format!(
-            "{command:?} does not trust Weir's certificate for {host}, so its calls there are not counted. {}",
-            self.mend(command)
-        ))
+        Some(format!("{} {}", finding(), self.mend(command)))
     }
 
     fn mend(&self, command: &str) -> String {

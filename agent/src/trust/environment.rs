@@ -39,3 +39,53 @@ pub fn child_environment(
     }
     variables
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use weir_ai::Provider;
+
+    use super::{PLACEHOLDER_KEY, child_environment, is_placeholder};
+    use crate::trust::{LocalAuthority, TrustFiles};
+
+    #[test]
+    fn a_placeholder_is_known_in_every_header_that_carries_it() {
+        for header in [PLACEHOLDER_KEY.to_owned(), format!("Bearer {PLACEHOLDER_KEY}")] {
+            assert!(is_placeholder(header.as_bytes()));
+        }
+        assert!(!is_placeholder(b"Bearer sk-proj-abc"));
+        assert!(!is_placeholder(b""));
+    }
+
+    #[test]
+    fn a_key_is_stood_in_for_only_where_there_is_none() {
+        let state = tempfile::tempdir().expect("a temporary directory");
+        let authority = LocalAuthority::open(state.path()).expect("a root");
+        let trust = TrustFiles::write(state.path(), &authority, |_| None).expect("files");
+        let inherited = |name: &str| match name {
+            "ANTHROPIC_API_KEY" => Some(OsString::from("sk-ant-own")),
+            "GROQ_API_KEY" => Some(OsString::new()),
+            _ => None,
+        };
+        let with_credential = [
+            Provider::OpenAi,
+            Provider::Anthropic,
+            Provider::Groq,
+            Provider::OpenAi,
+        ];
+        let variables = child_environment(&trust, with_credential, inherited);
+        let keys: Vec<_> = variables
+            .iter()
+            .filter(|(name, _)| name.ends_with("_API_KEY"))
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                &("OPENAI_API_KEY", OsString::from(PLACEHOLDER_KEY)),
+                &("GROQ_API_KEY", OsString::from(PLACEHOLDER_KEY))
+            ]
+        );
+        assert_eq!(variables.len(), trust.variables().count() + 2);
+    }
+}

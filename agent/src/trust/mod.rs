@@ -14,12 +14,15 @@ mod store;
 
 pub use authority::{AuthorityError, LocalAuthority};
 pub use bundle::{BundleError, TrustFiles};
-pub use distrust::{DistrustReporter, is_distrust};
+pub use distrust::{DistrustReporter, is_distrust, may_be_distrust};
 pub use environment::{PLACEHOLDER_KEY, child_environment, is_placeholder};
 pub use roots::{RootsError, roots_from_pem, upstream_roots};
 
 /// The cryptography that TLS runs on, on both sides.
 pub(crate) fn crypto() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
-    static PROVIDER: std::sync::OnceLock<std::sync::Arc<rustls::crypto::CryptoProvider>> = std::sync::OnceLock::new();
-    std::sync::Arc::clone(PROVIDER.get_or_init(|| std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+    static PROVIDER: std::sync::OnceLock<std::sync::Arc<rustls::crypto::CryptoProvider>> =
+        std::sync::OnceLock::new();
+    std::sync::Arc::clone(
+        PROVIDER.get_or_init(|| std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider())),
+    )
 }

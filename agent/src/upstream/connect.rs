@@ -34,7 +34,9 @@ pub(crate) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     };
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(Duration::from_secs(15)),
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_AFTER)
+            .with_interval(Duration::from_secs(15)),
     )?;
     Ok(stream)
 }
@@ -47,10 +49,16 @@ pub(super) async fn connect(
     let stream = open(route).await?;
     match &route.security {
         Security::Plaintext => handshake(route, Protocol::Http1, stream).await,
-        Security::Tls { server_name, authorities } => {
-            let config = tls.config(authorities.as_ref(), protocol).map_err(|reason| {
-                UpstreamError::Authorities { address: route.address.to_string(), reason }
-            })?;
+        Security::Tls {
+            server_name,
+            authorities,
+        } => {
+            let config =
+                tls.config(authorities.as_ref(), protocol)
+                    .map_err(|reason| UpstreamError::Authorities {
+                        address: route.address.to_string(),
+                        reason,
+                    })?;
             let connecting = TlsConnector::from(config).connect(server_name.clone(), stream);
             let stream = match timeout(HANDSHAKE_LIMIT, connecting).await {
                 Ok(connected) => connected.map_err(|error| UpstreamError::from_handshake(route, error))?,
@@ -85,7 +93,10 @@ async fn open(route: &Route) -> Result<TcpStream, UpstreamError> {
         Address::Socket(address) => return dial(*address).await.map_err(failed),
         Address::Name { host, port } => (host.as_str(), *port),
     };
-    let unresolved = |source| UpstreamError::Unresolved { address: route.address.to_string(), source };
+    let unresolved = |source| UpstreamError::Unresolved {
+        address: route.address.to_string(),
+        source,
+    };
     let mut last = unresolved(io::Error::from(io::ErrorKind::NotFound));
     for address in tokio::net::lookup_host((host, port)).await.map_err(unresolved)? {
         match dial(address).await {

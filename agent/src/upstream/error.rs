@@ -85,14 +85,23 @@ pub enum UpstreamError {
 
 impl UpstreamError {
     pub(super) fn from_connect(route: &Route, source: io::Error) -> Self {
-        Self::Unreachable { address: route.address.to_string(), source }
+        Self::Unreachable {
+            address: route.address.to_string(),
+            source,
+        }
     }
 
     pub(super) fn from_handshake(route: &Route, source: io::Error) -> Self {
         let address = route.address.to_string();
-        match source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        match source
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
             Some(error @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) => {
-                Self::Untrusted { address, source: error.clone() }
+                Self::Untrusted {
+                    address,
+                    source: error.clone(),
+                }
             }
             _ => Self::Handshake { address, source },
         }

@@ -30,7 +30,10 @@ pub struct Upstream {
 impl Upstream {
     /// An upstream whose servers are verified as `tls` says.
     pub fn new(tls: UpstreamTls) -> Self {
-        Self { tls, shared: Arc::new(Pool::default()) }
+        Self {
+            tls,
+            shared: Arc::new(Pool::default()),
+        }
     }
 
     /// The pool of the backends that share connections between workloads.

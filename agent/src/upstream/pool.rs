@@ -32,7 +32,8 @@ impl Pool {
         let mut idle = self.idle.lock();
         idle.retain(|connection| !connection.sender.is_closed());
         let index = idle.iter().rposition(|connection| {
-            connection.offered == offered && (Arc::ptr_eq(&connection.route, route) || connection.route == *route)
+            connection.offered == offered
+                && (Arc::ptr_eq(&connection.route, route) || connection.route == *route)
         })?;
         match &idle[index].sender {
             // One connection of HTTP/2 serves many exchanges at a time.
@@ -53,7 +54,11 @@ impl Pool {
         if idle.len() >= MOST_IDLE {
             idle.remove(0);
         }
-        idle.push(Idle { route: Arc::clone(route), offered, sender });
+        idle.push(Idle {
+            route: Arc::clone(route),
+            offered,
+            sender,
+        });
     }
 }
 
@@ -73,7 +78,12 @@ impl Lease {
             // In the pool already.
             Sender::Http2(_) => None,
         };
-        Self { pool: Arc::clone(pool), route: Arc::clone(route), offered, sender }
+        Self {
+            pool: Arc::clone(pool),
+            route: Arc::clone(route),
+            offered,
+            sender,
+        }
     }
 
     /// The answer has been read to its end: another exchange may use the connection.

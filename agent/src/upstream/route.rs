@@ -37,5 +37,8 @@ pub(crate) enum Security {
     /// It does not: the backend says `tls: {mode: Plaintext}`.
     Plaintext,
     /// By a certificate for `server_name` under `authorities` (PEM), or under the public roots.
-    Tls { server_name: ServerName<'static>, authorities: Option<Arc<[u8]>> },
+    Tls {
+        server_name: ServerName<'static>,
+        authorities: Option<Arc<[u8]>>,
+    },
 }

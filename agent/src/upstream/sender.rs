@@ -40,26 +40,42 @@ impl Sender {
         }
     }
 
-    pub(super) async fn send(&mut self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, SendFailure> {
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, SendFailure> {
         let outcome = match self {
             Self::Http1(sender) => match sender.ready().await {
                 Ok(()) => {
                     as_http1(&mut request);
                     sender.try_send_request(request).await
                 }
-                Err(error) => return Err(SendFailure { error, unsent: Some(Box::new(request)) }),
+                Err(error) => {
+                    return Err(SendFailure {
+                        error,
+                        unsent: Some(Box::new(request)),
+                    });
+                }
             },
             Self::Http2(sender) => match sender.ready().await {
                 Ok(()) => {
                     as_http2(&mut request);
                     sender.try_send_request(request).await
                 }
-                Err(error) => return Err(SendFailure { error, unsent: Some(Box::new(request)) }),
+                Err(error) => {
+                    return Err(SendFailure {
+                        error,
+                        unsent: Some(Box::new(request)),
+                    });
+                }
             },
         };
         outcome.map_err(|mut failure| {
             let unsent = failure.take_message().map(Box::new);
-            SendFailure { error: failure.into_error(), unsent }
+            SendFailure {
+                error: failure.into_error(),
+                unsent,
+            }
         })
     }
 }
@@ -67,7 +83,9 @@ impl Sender {
 /// Origin form with a Host header (RFC 9112 §3.2.1).
 fn as_http1(request: &mut Request<RequestBody>) {
     *request.version_mut() = http::Version::HTTP_11;
-    let Some(authority) = request.uri().authority() else { return };
+    let Some(authority) = request.uri().authority() else {
+        return;
+    };
     if !request.headers().contains_key(http::header::HOST)
         && let Ok(host) = http::HeaderValue::from_str(authority.as_str())
     {

@@ -27,14 +27,20 @@ type ConfigKey = (Option<Arc<[u8]>>, Protocol);
 
 impl fmt::Debug for UpstreamTls {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("UpstreamTls").field("public_roots", &self.public_roots.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("UpstreamTls")
+            .field("public_roots", &self.public_roots.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl UpstreamTls {
     /// Verifies servers against these roots where a backend names no authorities.
     pub fn new(public_roots: PublicRoots) -> Self {
-        Self { public_roots, configs: Mutex::default() }
+        Self {
+            public_roots,
+            configs: Mutex::default(),
+        }
     }
 
     /// The configuration for these authorities. Kept, so that sessions are resumed. The error says what is wrong with the PEM.

@@ -44,3 +44,10 @@ spec:
 "
     )
 }
+
+/// A backend of that provider without an endpoint: requests go to where the client dialled.
+pub fn without_endpoint(provider: &str) -> String {
+    let whole = backend(provider, "apiKey", KEY);
+    let (head, _) = whole.split_once("  endpoint:").expect("backends above have one");
+    head.to_owned()
+}

@@ -8,6 +8,7 @@ pub mod leftovers;
 pub mod log;
 pub mod namespace;
 pub mod run;
+pub mod servers;
 pub mod wait;
 
 use std::net::SocketAddr;

@@ -46,6 +46,17 @@ impl Agent {
         preflight::check()?;
         let authority = Arc::new(LocalAuthority::open(&arguments.state_dir)?);
         let trust_files = TrustFiles::write(&arguments.state_dir, &authority, |name| std::env::var_os(name))?;
+        if let Some(user) = &run_as.change
+            && let Some(directory) = trust_files.unreachable_for(user.uid.as_raw(), user.gid.as_raw())
+        {
+            let name = &run_as.name;
+            return Err(format!(
+                "{}: {name} may not enter it, and so could not read whom to trust; choose another --state-dir, or let \
+                 {name} in (chmod o+x)",
+                directory.display()
+            )
+            .into());
+        }
         let source = match arguments.files.as_slice() {
             [] => None,
             files => Some(FileSource::start(files)?),
@@ -89,7 +100,16 @@ impl Agent {
             }
         };
         let serving = runtime.spawn(serve(capture, downstream, stop.clone()));
-        Ok(Self { runtime, run, trust_files, snapshot, _source: source, telemetry, stop, serving })
+        Ok(Self {
+            runtime,
+            run,
+            trust_files,
+            snapshot,
+            _source: source,
+            telemetry,
+            stop,
+            serving,
+        })
     }
 
     /// The cgroup whose processes are captured.
@@ -129,7 +149,10 @@ impl Agent {
 }
 
 fn capture_settings(arguments: &Arguments) -> CaptureSettings {
-    let ports = CAPTURED_PORTS.into_iter().filter(|port| !arguments.exclude_port.contains(port)).collect();
+    let ports = CAPTURED_PORTS
+        .into_iter()
+        .filter(|port| !arguments.exclude_port.contains(port))
+        .collect();
     CaptureSettings {
         ports,
         exclude: arguments.exclude_cidr.clone(),

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{self, Pid};
 
 use super::user::Change;
@@ -17,6 +17,8 @@ pub(super) struct Start<'a> {
     pub(super) environment: Vec<(&'static str, OsString)>,
     pub(super) become_user: Option<Change>,
     pub(super) cgroup: &'a Cgroup,
+    /// The signals that it starts with blocked.
+    pub(super) blocked: SigSet,
 }
 
 impl Start<'_> {
@@ -28,9 +30,11 @@ impl Start<'_> {
         let mut command = Command::new(program);
         command.args(arguments).envs(self.environment);
         let parent = unistd::getpid();
-        let become_user = self.become_user;
+        let (become_user, blocked) = (self.become_user, self.blocked);
         // First of all, while it is still root.
-        self.cgroup.join_before_exec(&mut command).map_err(io::Error::other)?;
+        self.cgroup
+            .join_before_exec(&mut command)
+            .map_err(io::Error::other)?;
         prepare(&mut command, move || {
             if let Some(user) = &become_user {
                 unistd::setgroups(&user.groups)?;
@@ -43,7 +47,7 @@ impl Start<'_> {
                 // Weir died in between: nobody captures any more.
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            Ok(())
+            Ok(blocked.thread_set_mask()?)
         });
         command.spawn()
     }

@@ -110,6 +110,7 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
         environment,
         become_user: run_as.change,
         cgroup: agent.cgroup(),
+        blocked: signals.inherited(),
     };
     let code = match start.spawn() {
         Ok(mut child) => agent.runtime().block_on(async {

@@ -2,14 +2,20 @@
 
 use std::io;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// What is passed on to the command.
-const FORWARDED: [Signal; 6] =
-    [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+const FORWARDED: [Signal; 6] = [
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// Something that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +30,11 @@ pub(super) enum Arrival {
 
 /// Signals, read instead of handled.
 #[derive(Debug)]
-pub(super) struct BlockedSignals(SignalFd);
+pub(super) struct BlockedSignals {
+    descriptor: SignalFd,
+    /// What was blocked before: the command's to inherit.
+    inherited: SigSet,
+}
 
 impl BlockedSignals {
     /// To be called before any other thread is started: each inherits the mask.
@@ -32,13 +42,22 @@ impl BlockedSignals {
         let mut set = SigSet::empty();
         set.add(Signal::SIGCHLD);
         FORWARDED.into_iter().for_each(|signal| set.add(signal));
-        set.thread_block()?;
-        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+        let inherited = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self {
+            descriptor,
+            inherited,
+        })
+    }
+
+    /// What was blocked when Weir was started.
+    pub(super) fn inherited(&self) -> SigSet {
+        self.inherited
     }
 
     /// Inside a tokio runtime they can be waited for.
     pub(super) fn watch(self) -> io::Result<Signals> {
-        Ok(Signals(watch(self.0)?))
+        Ok(Signals(watch(self.descriptor)?))
     }
 }
 
@@ -55,7 +74,10 @@ impl Signals {
                 ready.clear_ready();
                 continue;
             };
-            match i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+            match i32::try_from(info.ssi_signo)
+                .ok()
+                .and_then(|number| Signal::try_from(number).ok())
+            {
                 None => {}
                 Some(Signal::SIGCHLD) => return Ok(Arrival::Child),
                 // Ctrl-C and a hang-up go to the whole foreground process group, the command included: twice would be wrong.

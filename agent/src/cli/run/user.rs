@@ -44,27 +44,47 @@ impl RunAs {
     ) -> Result<Self, UserError> {
         if let Some(name) = option {
             let user = User::from_name(name).map_err(UserError::Database)?;
-            return user.ok_or_else(|| UserError::Unknown(name.to_owned())).and_then(Self::other);
+            return user
+                .ok_or_else(|| UserError::Unknown(name.to_owned()))
+                .and_then(Self::other);
         }
         if let Some(id) = variable("SUDO_UID").filter(|_| Uid::effective().is_root()) {
-            let uid = id.parse().map(Uid::from_raw).map_err(|_| UserError::SudoUid(id.clone()))?;
+            let uid = id
+                .parse()
+                .map(Uid::from_raw)
+                .map_err(|_| UserError::SudoUid(id.clone()))?;
             if let Some(user) = User::from_uid(uid).map_err(UserError::Database)? {
                 return Self::other(user);
             }
         }
         let uid = Uid::effective();
         let user = User::from_uid(uid).map_err(UserError::Database)?;
-        Ok(Self { name: user.map_or_else(|| uid.to_string(), |user| user.name), change: None })
+        Ok(Self {
+            name: user.map_or_else(|| uid.to_string(), |user| user.name),
+            change: None,
+        })
     }
 
     fn other(user: User) -> Result<Self, UserError> {
         if user.uid == Uid::effective() {
-            return Ok(Self { name: user.name, change: None });
+            return Ok(Self {
+                name: user.name,
+                change: None,
+            });
         }
         let login = CString::new(user.name.clone()).map_err(|_| UserError::Unknown(user.name.clone()))?;
         let groups = unistd::getgrouplist(&login, user.gid).map_err(UserError::Database)?;
-        let change = Change { uid: user.uid, gid: user.gid, groups, home: user.dir, shell: user.shell };
-        Ok(Self { name: user.name, change: Some(change) })
+        let change = Change {
+            uid: user.uid,
+            gid: user.gid,
+            groups,
+            home: user.dir,
+            shell: user.shell,
+        };
+        Ok(Self {
+            name: user.name,
+            change: Some(change),
+        })
     }
 }
 

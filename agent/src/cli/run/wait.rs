@@ -12,7 +12,11 @@ use crate::capture::Cgroup;
 
 /// Waits until the command has ended, passing signals on to it, and then until nothing of it is left in its cgroup:
 /// daemons are captured for as long as they live. The exit code is the command's own.
-pub(super) async fn for_command(child: &mut Child, cgroup: &Cgroup, signals: &Signals) -> Result<u8, Failure> {
+pub(super) async fn for_command(
+    child: &mut Child,
+    cgroup: &Cgroup,
+    signals: &Signals,
+) -> Result<u8, Failure> {
     let process = Pid::from_raw(i32::try_from(child.id())?);
     let code = loop {
         if let Some(status) = child.try_wait()? {

@@ -13,7 +13,8 @@ fn client_hello(server_name: &'static str) -> Vec<u8> {
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
     let name = ServerName::try_from(server_name).expect("a test names a valid host");
-    let mut client = rustls::ClientConnection::new(Arc::new(config), name).expect("the configuration is whole");
+    let mut client =
+        rustls::ClientConnection::new(Arc::new(config), name).expect("the configuration is whole");
     let mut hello = Vec::new();
     client.write_tls(&mut hello).expect("a vector takes any bytes");
     hello
@@ -25,7 +26,9 @@ fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
     message
         .chunks(size)
         .flat_map(|chunk| {
-            let length = u16::try_from(chunk.len()).expect("a record holds at most 16 KiB").to_be_bytes();
+            let length = u16::try_from(chunk.len())
+                .expect("a record holds at most 16 KiB")
+                .to_be_bytes();
             [&[0x16, 3, 1, length[0], length[1]], chunk].concat()
         })
         .collect()
@@ -60,7 +63,10 @@ fn a_hello_byte_by_byte_names_its_host() {
 #[test]
 fn a_hello_over_many_records_names_its_host() {
     let hello = in_records(&client_hello("api.openai.com"), 7);
-    assert_eq!(server_name(&sniff_in_pieces(&hello, [])).as_deref(), Some("api.openai.com"));
+    assert_eq!(
+        server_name(&sniff_in_pieces(&hello, [])).as_deref(),
+        Some("api.openai.com")
+    );
 }
 
 #[test]
@@ -72,19 +78,33 @@ fn an_endless_hello_is_nobodys() {
         bytes.extend([0x16, 3, 1, 0x40, 0x00]);
         bytes.extend([0; 0x4000]);
     }
-    assert!(matches!(sniff_in_pieces(&bytes, (1..).step_by(4096).take(64)), Verdict::Other));
+    assert!(matches!(
+        sniff_in_pieces(&bytes, (1..).step_by(4096).take(64)),
+        Verdict::Other
+    ));
 }
 
 #[test]
 fn a_plaintext_request_names_its_host() {
-    let verdict = sniff_in_pieces(b"POST /v1/x HTTP/1.1\r\nA: b\r\nhOST: API.openai.com:80\r\n\r\nbody", 1..30);
+    let verdict = sniff_in_pieces(
+        b"POST /v1/x HTTP/1.1\r\nA: b\r\nhOST: API.openai.com:80\r\n\r\nbody",
+        1..30,
+    );
     assert!(matches!(verdict, Verdict::PlaintextHttp { host: Some(host) } if host == "api.openai.com"));
 }
 
 #[test]
 fn other_protocols_are_nobodys() {
-    for bytes in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"\0\0\0\x08\x04\xd2\x16\x2f", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET\t/"] {
-        assert!(matches!(sniff_in_pieces(bytes, 1..bytes.len()), Verdict::Other), "{bytes:?}");
+    for bytes in [
+        &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
+        b"\0\0\0\x08\x04\xd2\x16\x2f",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET\t/",
+    ] {
+        assert!(
+            matches!(sniff_in_pieces(bytes, 1..bytes.len()), Verdict::Other),
+            "{bytes:?}"
+        );
     }
 }
 
@@ -93,7 +113,7 @@ proptest! {
     fn no_split_of_a_hello_changes_the_verdict(ends in proptest::collection::btree_set(1_usize..2000, 0..12), record in 1_usize..600) {
         let hello = in_records(&client_hello("api.openai.com"), record);
         let verdict = sniff_in_pieces(&hello, ends);
-        prop_assert_eq!(server_name(&verdict).as_deref(), Some("api.openai.com"));
+        prop_assert_eq!(server_name(&verdict), Some("api.openai.com".to_owned()));
     }
 
     #[test]

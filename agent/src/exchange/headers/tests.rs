@@ -12,7 +12,10 @@ fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 fn pairs(headers: &HeaderMap) -> Vec<(&str, &str)> {
-    headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("a test's values are text"))).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().expect("a test's values are text")))
+        .collect()
 }
 
 #[test]
@@ -21,7 +24,10 @@ fn a_new_value_stands_where_the_old_one_stood() {
     let mut changes = HeaderChanges::default();
     changes.set(AUTHORIZATION, HeaderValue::from_static("y"));
     forward_request(&mut headers, Protocol::Http1, false, changes);
-    assert_eq!(pairs(&headers), [("host", "a"), ("authorization", "y"), ("accept", "*/*")]);
+    assert_eq!(
+        pairs(&headers),
+        [("host", "a"), ("authorization", "y"), ("accept", "*/*")]
+    );
 }
 
 #[test]
@@ -36,20 +42,33 @@ fn what_is_taken_out_leaves_the_rest_in_order() {
         ("b", "3"),
     ]);
     forward_request(&mut headers, Protocol::Http1, false, HeaderChanges::default());
-    let expected =
-        [("host", "a"), ("connection", "keep-alive, x-hop, host"), ("a", "1"), ("a", "2"), ("b", "3")];
+    let expected = [
+        ("host", "a"),
+        ("connection", "keep-alive, x-hop, host"),
+        ("a", "1"),
+        ("a", "2"),
+        ("b", "3"),
+    ];
     assert_eq!(pairs(&headers), expected);
 }
 
 #[test]
 fn answers_lose_alt_svc_and_what_http2_forbids() {
-    let mut headers = map(&[("connection", "close"), ("alt-svc", "h3"), ("a", "1"), ("transfer-encoding", "chunked")]);
+    let mut headers = map(&[
+        ("connection", "close"),
+        ("alt-svc", "h3"),
+        ("a", "1"),
+        ("transfer-encoding", "chunked"),
+    ]);
     forward_response(&mut headers, Protocol::Http2, HeaderChanges::default());
     assert_eq!(pairs(&headers), [("a", "1")]);
 }
 
 #[test]
 fn an_upgrade_needs_both_headers() {
-    assert!(wants_upgrade(&map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")])));
+    assert!(wants_upgrade(&map(&[
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "websocket")
+    ])));
     assert!(!wants_upgrade(&map(&[("upgrade", "websocket")])));
 }

@@ -159,14 +159,15 @@ fn thousands(number: u64) -> String {
     grouped
 }
 
-/// Decimals for a column of amounts, so that they stand under each other: enough to show four digits of the smallest,
-/// without zeros that all of them end in; cents at least.
+/// Decimals for a column of amounts, so that they stand under each other: enough to show four digits of the largest and
+/// two of the smallest, without zeros that all of them end in; cents at least.
 fn decimals(nano_usd: impl Iterator<Item = u64> + Clone) -> u32 {
     let amounts = nano_usd.filter(|amount| *amount > 0);
-    let Some(smallest) = amounts.clone().min() else {
+    let (Some(smallest), Some(largest)) = (amounts.clone().min(), amounts.clone().max()) else {
         return 2;
     };
-    let mut decimals = 12_u32.saturating_sub(smallest.ilog10()).clamp(2, 9);
+    let showing = |digits: u32, amount: u64| (8 + digits).saturating_sub(amount.ilog10());
+    let mut decimals = showing(2, smallest).max(showing(4, largest)).clamp(2, 9);
     while decimals > 2
         && amounts
             .clone()

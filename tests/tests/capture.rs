@@ -1,0 +1,227 @@
+//! Capture, as `weir run` does it: what is caught, what is let be, and what happens when Weir is gone.
+#![allow(clippy::unwrap_used)] // a test's failure is a panic
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use weir_tests::world::binaries::built;
+use weir_tests::world::run::Running;
+use weir_tests::world::{FREE, KEY, World, namespace, servers};
+
+const MODELS: &str = "https://api.openai.com/v1/models";
+
+fn probe() -> String {
+    built("weir-probe").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_thousand_connects_at_once_reach_twenty_destinations_unmixed() {
+    let world = World::new();
+    let hosts: Vec<String> = (100..120).map(|number| format!("203.0.113.{number}")).collect();
+    let script: String = hosts
+        .iter()
+        .map(|host| format!("address add {host}/32 dev lo\n"))
+        .collect();
+    namespace::ip(&script);
+    let _reports: Vec<_> = hosts
+        .iter()
+        .map(|host| servers::start(host, 443, servers::identity))
+        .collect();
+    let probe = probe();
+    let mut command = vec![probe.clone(), "parallel".to_owned(), "1000".to_owned()];
+    command.extend(hosts.iter().map(|host| format!("{host}:443")));
+    let finished = world.weir().run(&command).assert_exit(0);
+    assert_eq!(finished.stdout, "1000 connections, 0 wrong\n");
+}
+
+#[test]
+fn quic_is_refused_so_that_clients_fall_back() {
+    let world = World::new();
+    let refused = ["ConnectionRefused", "PermissionDenied"];
+    for address in ["203.0.113.20:443", "[2001:db8::20]:443"] {
+        let finished = world
+            .weir()
+            .run(&[probe().as_str(), "datagram", address])
+            .assert_exit(0);
+        for (line, kind) in finished.stdout.lines().zip(["unconnected", "connected"]) {
+            assert!(
+                refused.iter().any(|word| line == format!("{kind}: {word}")),
+                "{address}: {}",
+                finished.stdout
+            );
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_outlives_the_command_is_captured_until_it_ends() {
+    let world = World::new();
+    let script = format!("(setsid sh -c 'sleep 1; curl -sSf -o answer {MODELS}' >/dev/null 2>&1 &) ; exit 5");
+    let finished = world.weir().run(&["sh", "-c", &script]).assert_exit(5);
+    finished
+        .only_exchange()
+        .assert(&json!({"url.path": "/v1/models", "http.response.status_code": 200}));
+}
+
+#[test]
+fn a_process_outside_is_left_alone() {
+    let world = World::new();
+    let mut running = world.weir().spawn(&["cat"]);
+    running.write_line("ready");
+    running.wait_for_stdout("ready");
+    let output = world
+        .outside("curl")
+        .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", MODELS])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "401");
+    assert!(running.finish().assert_exit(0).access_log.is_empty());
+    assert_eq!(
+        world.provider().all().first().unwrap().header("authorization"),
+        None
+    );
+}
+
+#[test]
+fn loopback_and_what_is_excluded_are_left_alone() {
+    let world = World::new();
+    let loopback = servers::start("127.0.0.1", 443, servers::identity);
+    let finished = world
+        .weir()
+        .run(&[probe().as_str(), "raw", "127.0.0.1:443", "--half-close"])
+        .assert_exit(0);
+    assert_eq!(finished.stdout, "127.0.0.1:443\n[closed]\n");
+    assert_eq!(loopback.recv().unwrap(), "echoed 0");
+    for option in ["--exclude-cidr=203.0.113.20/32", "--exclude-port=443"] {
+        let command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", MODELS];
+        let finished = world.weir().option(option).run(&command).assert_exit(0);
+        assert_eq!(finished.stdout, "401", "{option}: without Weir there is no key");
+        assert!(finished.access_log.is_empty());
+    }
+}
+
+#[test]
+fn a_dial_to_the_listener_is_reset() {
+    let world = World::new();
+    let finished = world.weir().run(&[
+        "sh",
+        "-c",
+        &format!("printf hello | {} raw 127.0.0.1:15001", probe()),
+    ]);
+    assert!(!finished.stdout.contains("hello"), "{}", finished.stdout);
+    assert!(
+        finished.stdout.contains("ConnectionReset") || finished.stderr.contains("onnection re"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn ipv6_is_captured() {
+    let world = World::new();
+    let resolve = "api.openai.com:443:[2001:db8::20]";
+    let command = ["curl", "-sSf", "-6", "--resolve", resolve, MODELS];
+    world
+        .weir()
+        .run(&command)
+        .assert_exit(0)
+        .only_exchange()
+        .assert(&json!({"http.response.status_code": 200}));
+}
+
+/// A shell that outlives Weir: it ignores SIGTERM and goes on reading its orders.
+fn survivor<'world>(world: &'world World, policy: &str) -> Running<'world> {
+    let mut running = world.weir().option("--fail").option(policy).spawn(&[
+        "bash",
+        "-c",
+        "trap '' TERM; echo ready; exec bash",
+    ]);
+    running.wait_for_stdout("ready");
+    running.write_line(&format!(
+        "curl -sS -o /dev/null -w 'first %{{http_code}}\\n' {MODELS}"
+    ));
+    running.wait_for_stdout("first 200");
+    running
+}
+
+const AFTER: &str = "curl -sS --connect-timeout 30 -o /dev/null -w 'after %{http_code}\\n' https://plain.example/hello; echo over";
+
+#[test]
+fn killed_with_open_no_new_connection_is_lost() {
+    let world = World::new();
+    let mut running = survivor(&world, "open");
+    running.signal(Signal::SIGKILL);
+    running.write_line(AFTER);
+    running.wait_for_stdout("after 200");
+    running.write_line("exit 0");
+}
+
+#[test]
+fn killed_with_closed_nothing_gets_out() {
+    let world = World::new();
+    let mut running = survivor(&world, "closed");
+    running.signal(Signal::SIGKILL);
+    running.write_line(AFTER);
+    let output = running.wait_for_stdout("over\n");
+    assert!(output.contains("after 000"), "{output}");
+    assert!(
+        world
+            .provider()
+            .all()
+            .iter()
+            .all(|record| record.path != "/hello")
+    );
+    // A provider's host is as shut, and no key travels.
+    running.write_line(&format!(
+        "curl -sS -o /dev/null -w 'provider %{{http_code}}\\n' {MODELS}"
+    ));
+    running.wait_for_stdout("provider 000");
+    running.write_line("exit 0");
+    running.wait();
+    // The next run removes what the killed one left.
+    world.weir().run(&["true"]).assert_exit(0);
+}
+
+#[test]
+fn hung_with_open_no_new_connection_is_lost_and_with_closed_none_gets_out() {
+    for (policy, status) in [("open", "after 200"), ("closed", "after 000")] {
+        let world = World::new();
+        let mut running = survivor(&world, policy);
+        running.signal(Signal::SIGSTOP);
+        // The heartbeat has to go stale first; until then a connection waits in the listener's queue.
+        let script = "for i in $(seq 60); do curl -sS -m 2 -o /dev/null -w 'after %{http_code} %{time_connect}\\n' https://plain.example/hello && break; sleep 0.5; done; echo over";
+        running.write_line(script);
+        let output = if policy == "open" {
+            running.wait_for_stdout(status)
+        } else {
+            String::new()
+        };
+        running.signal(Signal::SIGCONT);
+        if policy == "open" {
+            assert!(output.contains(status), "{output}");
+        }
+        running.write_line("exit 0");
+        running.wait();
+    }
+}
+
+#[test]
+fn a_run_with_the_key_reaches_no_server_that_only_pretends_to_be_elsewhere() {
+    let world = World::new();
+    let reports = servers::start(FREE, 443, servers::sink);
+    let resolve = format!("api.openai.com:443:{FREE}");
+    let text = weir_tests::world::configuration::without_endpoint("openai");
+    let command = [
+        "curl",
+        "-sS",
+        "-m",
+        "60",
+        "--resolve",
+        &resolve,
+        "-w",
+        "%{http_code}",
+        MODELS,
+    ];
+    let finished = world.bare_weir().configuration(&text).run(&command);
+    assert!(!finished.stdout.ends_with("200"), "{}", finished.stdout);
+    drop(reports);
+    assert!(!finished.stdout.contains(KEY) && !finished.stderr.contains(KEY));
+}
