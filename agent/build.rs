@@ -7,7 +7,6 @@
 use std::{
     env,
     error::Error,
-    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -62,10 +61,7 @@ fn build(
     };
     // What the outer cargo says about toolchain, flags and wrappers is for another target.
     for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO") && text != "CARGO_HOME"
-            || text.starts_with("RUST") && text != "RUSTUP_HOME"
-        {
+        if !is_kept(&name.to_string_lossy()) {
             command.env_remove(&name);
         }
     }
@@ -75,7 +71,7 @@ fn build(
         format!("--cfg=bpf_target_arch=\"{architecture}\""),
         "-Cdebuginfo=2".into(),
         format!("-Clinker={}", linker.display()),
-        // Socket storage maps need the types of their values.
+        // The kernel's tools then show maps and programs with their types.
         "-Clink-arg=--btf".into(),
     ];
     command.arg("build");
@@ -96,6 +92,20 @@ fn build(
         return Err(format!("the eBPF build failed ({status}); its messages are above").into());
     }
     Ok(target.join(TARGET).join("release/weir-ebpf"))
+}
+
+/// Where cargo keeps things and how it reaches a registry stays; all else of an outer cargo goes.
+fn is_kept(variable: &str) -> bool {
+    const KEPT: [&str; 6] = [
+        "CARGO_HOME",
+        "RUSTUP_HOME",
+        "CARGO_HTTP_",
+        "CARGO_NET_",
+        "CARGO_SOURCE_",
+        "CARGO_REGISTR",
+    ];
+    let of_cargo = variable.starts_with("CARGO") || variable.starts_with("RUST");
+    !of_cargo || KEPT.iter().any(|kept| variable.starts_with(kept))
 }
 
 fn toolchain() -> Result<Toolchain, Box<dyn Error>> {
@@ -140,7 +150,7 @@ fn bpf_linker() -> Result<PathBuf, Box<dyn Error>> {
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache/weir")));
     let cached = cache.map(|cache| cache.join(BPF_LINKER).join("bin"));
-    let path = env::var_os("PATH").unwrap_or_else(OsString::new);
+    let path = env::var_os("PATH").unwrap_or_default();
     cached
         .into_iter()
         .chain(env::split_paths(&path))

@@ -1,7 +1,6 @@
-//! connect(): redirects a dial to the listener, and remembers on the socket where it was going.
+//! connect(): redirects a dial to the listener, and remembers of its socket where it was going.
 
 use aya_ebpf::{
-    bindings::bpf_sock,
     helpers::{
         bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_netns_cookie,
     },
@@ -13,7 +12,7 @@ use weir_ebpf_common::{Counter, LOOPBACK_V4, LOOPBACK_V6_LAST, MAPPED_PREFIX, Or
 use crate::{
     dial::{ALLOW, Destination, Dial, is_captured_port},
     listener,
-    settings::{FAIL_CLOSED, SOCKETS, count, new_socket_record},
+    settings::{FAIL_CLOSED, SOCKETS, count},
 };
 
 #[cgroup_sock_addr(connect4)]
@@ -70,17 +69,17 @@ fn capture(dial: &Dial, destination: Destination) -> Outcome {
     // A device-bound socket can't reach loopback.
     // SAFETY: a field of a live socket.
     if !is_captured_port(port) || destination.is_left_alone() || unsafe { (*socket).bound_dev_if } != 0 {
-        forget(socket);
+        forget(dial);
         return Outcome::LeaveAlone;
     }
     let through_v4 = matches!(destination, Destination::V4(_));
     if let Some(listener) = listener::find(dial.as_ptr(), through_v4)
-        && remember(dial, socket, destination, port, through_v4)
+        && remember(dial, destination, port, through_v4)
     {
         count(Counter::Captured);
         return Outcome::Redirect(listener);
     }
-    forget(socket);
+    forget(dial);
     if FAIL_CLOSED.load() == 1 {
         count(Counter::Refused);
         Outcome::Refuse
@@ -92,20 +91,13 @@ fn capture(dial: &Dial, destination: Destination) -> Outcome {
 
 /// A socket whose first connect failed may be used again: what it remembers must be of the last one only.
 #[inline(always)]
-fn forget(socket: *mut bpf_sock) {
-    // SAFETY: a live socket. An error says that there was nothing to forget.
-    let _ = unsafe { SOCKETS.delete(socket) };
+fn forget(dial: &Dial) {
+    let _ = SOCKETS.remove(dial.socket_cookie());
 }
 
-/// False if the kernel has no memory for the record: the connection then can't be captured.
+/// False if the kernel has no room for the record: the connection then can't be captured.
 #[inline(always)]
-fn remember(
-    dial: &Dial,
-    socket: *mut bpf_sock,
-    destination: Destination,
-    port: u16,
-    through_v4: bool,
-) -> bool {
+fn remember(dial: &Dial, destination: Destination, port: u16, through_v4: bool) -> bool {
     let record = SocketRecord {
         // SAFETY: a live context.
         network_namespace: unsafe { bpf_get_netns_cookie(dial.as_ptr()) },
@@ -119,10 +111,5 @@ fn remember(
         },
         through_v4: u32::from(through_v4),
     };
-    let Some(slot) = new_socket_record(socket) else {
-        return false;
-    };
-    // SAFETY: not null, as large as the map's value type.
-    unsafe { *slot = record };
-    true
+    SOCKETS.insert(dial.socket_cookie(), record, 0).is_ok()
 }

@@ -5,7 +5,7 @@ use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 use aya_ebpf::{
     EbpfContext,
     bindings::{bpf_sock, bpf_sock_addr},
-    helpers::bpf_set_retval,
+    helpers::{bpf_set_retval, generated::bpf_get_socket_cookie},
     maps::lpm_trie::Key,
     programs::SockAddrContext,
 };
@@ -127,6 +127,13 @@ impl Dial {
         // SAFETY: a field of a live context.
         let socket = unsafe { read_volatile(addr_of!((*self.context).__bindgen_anon_1.sk)) };
         (!socket.is_null()).then_some(socket)
+    }
+
+    /// Names the socket for as long as the machine is up.
+    #[inline(always)]
+    pub(crate) fn socket_cookie(&self) -> u64 {
+        // SAFETY: a live context.
+        unsafe { bpf_get_socket_cookie(self.as_ptr()) }
     }
 
     /// Refuses the call: ECONNREFUSED where the kernel lets us say so, EPERM elsewhere.

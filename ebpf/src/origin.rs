@@ -6,13 +6,12 @@
 use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::{
-    bindings::{bpf_sock, bpf_sock_ops},
-    macros::sock_ops,
+    bindings::bpf_sock_ops, helpers::generated::bpf_get_socket_cookie, macros::sock_ops,
     programs::SockOpsContext,
 };
 use weir_ebpf_common::{AddressWords, MAPPED_PREFIX, SocketRecord, SourceKey};
 
-use crate::settings::{ORIGINS, socket_record};
+use crate::settings::{ORIGINS, SOCKETS};
 
 const TCP_CONNECT: u32 = 3;
 const STATE_CHANGE: u32 = 10;
@@ -24,44 +23,46 @@ const CLOSE: u32 = 7;
 fn weir_sock_ops(context: SockOpsContext) -> u32 {
     match context.op() {
         TCP_CONNECT => {
-            if let Some(record) = record(&context) {
-                let _ = ORIGINS.insert(source(&context, record), unsafe { &(*record).origin }, 0);
-                // Told of the connection's end, we can take back a record that nobody will come for.
+            // SAFETY: copied at once; the socket is in the middle of its connect.
+            if let Some(record) = unsafe { SOCKETS.get(cookie(&context)) } {
+                let _ = ORIGINS.insert(source(&context, record), &record.origin, 0);
+                // Told of the connection's end, we can take back what nobody will come for.
                 let _ = context.set_cb_flags(context.cb_flags() as i32 | STATE_CHANGE_FLAG);
             }
         }
-        // A connect that failed has no accept(): left behind, its record would give whoever dials the listener
-        // from the same port next a destination that isn't theirs.
-        STATE_CHANGE if context.arg(0) == SYN_SENT && context.arg(1) == CLOSE => {
-            if let Some(record) = record(&context) {
-                let _ = ORIGINS.remove(source(&context, record));
-            }
-        }
+        STATE_CHANGE if context.arg(1) == CLOSE => closed(&context),
         _ => {}
     }
     1
 }
 
-#[inline(always)]
-fn record(context: &SockOpsContext) -> Option<*mut SocketRecord> {
-    // SAFETY: a field of a live context.
-    let socket: *mut bpf_sock = unsafe { read_volatile(addr_of!((*context.ops).__bindgen_anon_2.sk)) };
-    if socket.is_null() {
-        return None;
+fn closed(context: &SockOpsContext) {
+    let cookie = cookie(context);
+    // A connect that failed has no accept(): left behind, its record would give whoever dials the listener from the
+    // same port next a destination that isn't theirs. One that succeeded may still wait to be accepted.
+    if context.arg(0) == SYN_SENT
+        // SAFETY: as above.
+        && let Some(record) = unsafe { SOCKETS.get(cookie) }
+    {
+        let _ = ORIGINS.remove(source(context, record));
     }
-    socket_record(socket)
+    let _ = SOCKETS.remove(cookie);
 }
 
 #[inline(always)]
-fn source(context: &SockOpsContext, record: *mut SocketRecord) -> SourceKey {
-    // SAFETY: the caller's record is not null; the socket holds it.
-    let (network_namespace, through_v4) = unsafe { ((*record).network_namespace, (*record).through_v4) };
-    let address = if through_v4 == 1 {
+fn cookie(context: &SockOpsContext) -> u64 {
+    // SAFETY: a live context.
+    unsafe { bpf_get_socket_cookie(context.ops.cast()) }
+}
+
+#[inline(always)]
+fn source(context: &SockOpsContext, record: &SocketRecord) -> SourceKey {
+    let address = if record.through_v4 == 1 {
         [0, 0, MAPPED_PREFIX, context.local_ip4()]
     } else {
         local_v6(context.ops)
     };
-    SourceKey::new(network_namespace, address, context.local_port() as u16)
+    SourceKey::new(record.network_namespace, address, context.local_port() as u16)
 }
 
 #[inline(always)]

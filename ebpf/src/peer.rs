@@ -5,7 +5,7 @@ use weir_ebpf_common::OriginRecord;
 
 use crate::{
     dial::{ALLOW, Dial},
-    settings::socket_record,
+    settings::SOCKETS,
 };
 
 #[cgroup_sock_addr(getpeername4)]
@@ -29,8 +29,8 @@ fn weir_getpeername6(context: SockAddrContext) -> i32 {
 }
 
 #[inline(always)]
-fn origin(dial: &Dial) -> Option<&OriginRecord> {
-    let slot = socket_record(dial.socket()?)?;
-    // SAFETY: not null, held by the socket for as long as the program runs.
-    Some(unsafe { &(*slot).origin })
+fn origin(dial: &Dial) -> Option<OriginRecord> {
+    // SAFETY: the record is removed when its socket closes, and this call holds the socket. Copied at once: eviction
+    // could reuse the slot.
+    unsafe { SOCKETS.get(dial.socket_cookie()) }.map(|record| record.origin)
 }

@@ -1,10 +1,13 @@
 //! What capture needs of the machine, checked before anything is made, so that a missing piece is named in one line.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use thiserror::Error;
 
-use super::cgroup::{CgroupError, Hierarchy};
+use super::{
+    cgroup::{CgroupError, Hierarchy},
+    sys,
+};
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -23,12 +26,12 @@ pub enum PreflightError {
         /// The first of them.
         first: &'static str,
     },
-    /// A kernel without BPF type information.
+    /// A kernel built without BPF, or a container that hides it.
     #[error(
-        "this kernel has no BPF type information (/sys/kernel/btf/vmlinux): \
-         capture needs Linux 5.15 or later built with CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_DEBUG_INFO_BTF"
+        "this kernel has no bpf system call: capture needs Linux 5.15 or later \
+         built with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF, as every distribution's is"
     )]
-    NoBtf,
+    NoBpf,
     /// No usable cgroup2.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -39,8 +42,8 @@ pub enum PreflightError {
 pub fn check() -> Result<(), PreflightError> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     check_capabilities(effective_capabilities(&status).unwrap_or(u64::MAX))?;
-    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        return Err(PreflightError::NoBtf);
+    if !sys::has_bpf() {
+        return Err(PreflightError::NoBpf);
     }
     Hierarchy::find()?;
     Ok(())
@@ -78,7 +81,7 @@ mod tests {
     #[test]
     fn missing_capabilities_are_named() {
         assert!(check_capabilities(u64::MAX).is_ok());
-        let root_without_bpf = u64::MAX & !(1 << CAP_BPF);
+        let root_without_bpf = !(1 << CAP_BPF);
         assert!(
             check_capabilities(root_without_bpf).is_ok(),
             "CAP_SYS_ADMIN contains CAP_BPF"

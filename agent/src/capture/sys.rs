@@ -78,6 +78,14 @@ fn bpf_attach(
     }
 }
 
+/// Whether the kernel has bpf(2), asked by a command that no kernel knows.
+pub(super) fn has_bpf() -> bool {
+    const NO_COMMAND: libc::c_long = 0xffff;
+    // SAFETY: no attributes are passed, and none read.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, NO_COMMAND, std::ptr::null::<u8>(), 0) };
+    result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
+}
+
 /// The cookie of a socket's network namespace (`SO_NETNS_COOKIE`, kernel 5.14).
 pub(super) fn network_namespace_cookie(socket: impl AsFd) -> io::Result<u64> {
     const SO_NETNS_COOKIE: libc::c_int = 71;

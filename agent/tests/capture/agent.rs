@@ -8,9 +8,11 @@ use std::{
 };
 
 use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tokio::io::AsyncWriteExt;
 use weir_agent::capture::{Capture, CaptureSettings, Cgroup, FailurePolicy, RunDirectory};
 
 use crate::{
@@ -40,9 +42,34 @@ pub(crate) fn serve(words: &[&str]) {
     runtime.block_on(async {
         let run = RunDirectory::open(words[1]).unwrap().begin().unwrap();
         let capture = Capture::start(&settings, run.cgroup()).unwrap();
+        if words[0] == "scarce" {
+            leave_descriptors(2);
+        }
         println!("\n{PREFIX}{}", run.cgroup().path().display());
-        answer(&capture).await;
+        match words[0] {
+            "scarce" => answer_late(&capture).await,
+            _ => answer(&capture).await,
+        }
     });
+}
+
+/// Lets this process open so many descriptors and no more.
+fn leave_descriptors(spare: u64) {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, open + spare, hard).unwrap();
+}
+
+/// Holds each connection for a while, so that more of them come than descriptors are left.
+async fn answer_late(capture: &Capture) {
+    loop {
+        let mut connection = capture.accept().await;
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let text = connection.origin.destination.to_string();
+            let _ = connection.stream.write_all(text.as_bytes()).await;
+        });
+    }
 }
 
 /// An agent that runs, and the cgroup that it captures.

@@ -111,6 +111,28 @@ fn another_network_namespace_follows_the_policy() {
     });
 }
 
+/// Without IPv6 there is no listener on [::1], and nothing to connect to either.
+#[test]
+fn without_ipv6() {
+    in_namespace(|| {
+        std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+        const V6: &str = "blocking [2001:db8:1::7]:443";
+        let uncaptured = said(&outside(V6).output().unwrap());
+        for (fixture, expected) in [
+            (Fixture::open(), uncaptured.as_str()),
+            (Fixture::closed(), "ECONNREFUSED"),
+        ] {
+            assert_eq!(fixture.capture().listener_ports().1, None);
+            assert!(
+                fixture
+                    .client("blocking 198.51.100.7:443")
+                    .starts_with("reached 198.51.100.7:443")
+            );
+            assert_eq!(fixture.client(V6), expected);
+        }
+    });
+}
+
 #[test]
 fn stopped_in_order_captures_nothing_more() {
     in_namespace(|| {
@@ -139,6 +161,16 @@ fn stopped_and_left_shut_stays_shut() {
         }
         let mut command = fixture.command(&format!("blocking {LOCAL_V4}:443"));
         assert_eq!(said(&command.output().unwrap()), "ECONNREFUSED");
+    });
+}
+
+/// An agent with no descriptor left waits until a connection closes, and then takes those that waited for it.
+#[test]
+fn out_of_descriptors_every_connection_is_still_taken() {
+    in_namespace(|| {
+        let records = tempfile::tempdir().unwrap();
+        let agent = Agent::start("scarce", records.path());
+        assert_eq!(agent.client("many 198.51.100.7:443"), "50 connections, 0 wrong");
     });
 }
 

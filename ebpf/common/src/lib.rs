@@ -30,6 +30,10 @@ pub const MARK_RANDOM_BITS: u32 = 0x00ff_ffff;
 /// connections reset: a flood costs connections, never a wrong destination.
 pub const ORIGIN_CAPACITY: u32 = 65_536;
 
+/// How many captured sockets can be open at once before getpeername shows the oldest ones their redirect. A network
+/// namespace has fewer source ports than that.
+pub const SOCKET_CAPACITY: u32 = 65_536;
+
 /// How many ports can be captured.
 pub const PORT_CAPACITY: u32 = 1_024;
 
@@ -57,7 +61,7 @@ pub struct OriginRecord {
     pub command: [u8; 16],
 }
 
-/// What a captured socket remembers for as long as it lives (`BPF_MAP_TYPE_SK_STORAGE`).
+/// What is remembered of a captured socket for as long as it lives, by its cookie.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketRecord {
