@@ -5,6 +5,7 @@ use std::fmt;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
@@ -12,15 +13,31 @@ use tracing_subscriber::registry::LookupSpan;
 /// The variable that says how much is told, as in `WEIR_LOG=debug`.
 const VARIABLE: &str = "WEIR_LOG";
 
-/// Starts logging. Only Weir's own lines above debug: a library's warnings mean nothing to users.
+/// Starts logging: a level for Weir's own lines (a library's mean nothing to users), or directives as tracing-subscriber has them.
 pub(super) fn start() {
-    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new("weir_agent=info"));
+    let wanted = std::env::var(VARIABLE).unwrap_or_default();
+    let filter = filter(&wanted);
+    let understood = filter.is_some();
     // An error means that logging has been started before, which is just as well.
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("weir_agent=info")))
         .with_writer(std::io::stderr)
         .event_format(Line)
         .try_init();
+    if !understood {
+        tracing::warn!("{VARIABLE}={wanted} is no level: use error, warn, info, debug or trace");
+    }
+}
+
+fn filter(wanted: &str) -> Option<EnvFilter> {
+    match wanted {
+        "" => Some(EnvFilter::new("weir_agent=info")),
+        directives if directives.contains('=') => EnvFilter::try_new(directives).ok(),
+        level => level
+            .parse::<LevelFilter>()
+            .ok()
+            .map(|level| EnvFilter::new(format!("weir_agent={level}"))),
+    }
 }
 
 /// `weir: warning: what happened (host=api.openai.com)`.

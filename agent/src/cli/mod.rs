@@ -9,7 +9,7 @@ use clap::Parser;
 
 /// Weir: a transparent interceptor for AI traffic.
 #[derive(Parser, Debug)]
-#[command(name = "weir", version, about, arg_required_else_help = true)]
+#[command(name = "weir", version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -103,7 +103,8 @@ fn request_head(bytes: &[u8]) -> Verdict {
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
         Ok(httparse::Status::Partial) => Verdict::More,
-        Ok(httparse::Status::Complete(_)) if request.version.is_some() => {
+        // Any other form of target is for a proxy (RFC 9112 §3.2.2, §3.2.3), and a proxy's address was dialled.
+        Ok(httparse::Status::Complete(_)) if request.path.is_some_and(is_origin_form) => {
             let host = request
                 .headers
                 .iter()
@@ -114,6 +115,10 @@ fn request_head(bytes: &[u8]) -> Verdict {
         }
         _ => Verdict::Other,
     }
+}
+
+fn is_origin_form(target: &str) -> bool {
+    target.starts_with('/') || target == "*"
 }
 
 #[cfg(test)]

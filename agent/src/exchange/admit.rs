@@ -139,6 +139,9 @@ pub(super) fn admit(
     prepared: &Prepared,
     mut request: Request<Incoming>,
 ) -> Result<Admission, Refusal> {
+    if request.method() == http::Method::CONNECT {
+        return Err(Refusal::Tunnel);
+    }
     check_host(connection, &request)?;
     let upgrade = headers::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
+use weir_ai::Endpoint;
 
 use crate::policy::SnapshotHandle;
 use crate::telemetry::Telemetry;
@@ -75,7 +76,7 @@ impl Connection {
     /// Serves one request. Whatever goes wrong, the client gets an answer in the dialect of its host.
     pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
         let Some(prepared) = self.prepared() else {
-            return refusal::released(&self.host);
+            return refusal::released(&self.host, Endpoint::of(request.method(), request.uri().path()));
         };
         let mut settlement = Settlement::begin(&self, &prepared, &request);
         match self.exchange(&prepared, request, &mut settlement).await {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use weir_ai::{Dialect, ErrorReply};
+use weir_ai::{Dialect, Endpoint, ErrorReply};
 
 use super::response_body::AnswerBody;
 use crate::upstream::UpstreamError;
@@ -16,6 +16,8 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub(super) enum Refusal {
     /// The request names another host than the connection it came by.
     Misdirected { expected: String, named: Option<String> },
+    /// CONNECT asks a proxy for a tunnel, and this is none.
+    Tunnel,
     /// The path cannot be joined to the endpoint's prefix.
     BadPath,
     /// There is no credential to send.
@@ -60,6 +62,7 @@ impl Refusal {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Misdirected { .. } => "weir_misdirected_request",
+            Self::Tunnel => "weir_tunnel_refused",
             Self::BadPath => "weir_invalid_path",
             Self::NoCredential { .. } => "weir_no_credential",
             Self::IncompleteRequest(_) => "weir_incomplete_request",
@@ -84,6 +87,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::Tunnel => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadPath | Self::IncompleteRequest(_) => StatusCode::BAD_REQUEST,
             Self::NoCredential { .. } => StatusCode::UNAUTHORIZED,
             Self::Failed { status, .. } => *status,
@@ -111,6 +115,7 @@ impl Refusal {
                 "This connection was opened to {expected}, but the request does not name one host. Send one Host \
                  header that says {expected}."
             ),
+            Self::Tunnel => "CONNECT is for proxies; the provider takes requests only.".to_owned(),
             Self::BadPath => {
                 "The path, behind the backend's endpoint.pathPrefix, is no valid path.".to_owned()
             }
@@ -136,7 +141,7 @@ impl Refusal {
     /// A retry by the SDK would fail in the same way.
     fn is_final(&self) -> bool {
         match self {
-            Self::Misdirected { .. } | Self::BadPath | Self::NoCredential { .. } => true,
+            Self::Misdirected { .. } | Self::Tunnel | Self::BadPath | Self::NoCredential { .. } => true,
             Self::IncompleteRequest(_) | Self::Failed { .. } | Self::UnaskedSwitch => false,
             Self::Upstream { error, .. } => {
                 matches!(
@@ -188,7 +193,7 @@ fn mend(error: &UpstreamError) -> &'static str {
 }
 
 /// The backend was taken away while the client's connection stood: on a new one it is relayed.
-pub(super) fn released(host: &str) -> Response<AnswerBody> {
+pub(super) fn released(host: &str, endpoint: Endpoint) -> Response<AnswerBody> {
     let message =
         format!("No backend answers for {host} any more. Open a new connection: it will not be intercepted.");
     let reply = ErrorReply {
@@ -196,7 +201,10 @@ pub(super) fn released(host: &str) -> Response<AnswerBody> {
         code: "weir_backend_removed",
         message: &message,
     };
-    let mut response = json(reply.status, Dialect::OpenAi.error_body(&reply));
+    let mut response = json(
+        reply.status,
+        endpoint.dialect().unwrap_or(Dialect::OpenAi).error_body(&reply),
+    );
     response
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));

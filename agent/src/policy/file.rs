@@ -2,12 +2,14 @@
 
 mod watching;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use weir_api::{Problems, Snapshot};
 use zeroize::Zeroizing;
 
@@ -52,6 +54,8 @@ pub enum FileError {
 #[derive(Debug)]
 pub struct FileSource {
     handle: SnapshotHandle,
+    /// The environment variables that Secrets have been read from.
+    variables: Arc<Mutex<BTreeSet<String>>>,
     messages: mpsc::Sender<Message>,
     thread: Option<JoinHandle<()>>,
 }
@@ -66,6 +70,14 @@ impl FileSource {
     }
 
     fn with_environment(files: &[PathBuf], environment: Environment) -> Result<Self, FileError> {
+        let variables = Arc::new(Mutex::new(BTreeSet::new()));
+        let environment: Environment = {
+            let variables = Arc::clone(&variables);
+            Box::new(move |name| {
+                variables.lock().insert(name.to_owned());
+                environment(name)
+            })
+        };
         let (messages, received) = mpsc::channel();
         let mut watching = Watching::new(messages.clone())?;
         let mut files: Vec<Source> = files.iter().map(|path| Source::new(path)).collect();
@@ -93,9 +105,15 @@ impl FileSource {
             .map_err(FileError::Thread)?;
         Ok(Self {
             handle,
+            variables,
             messages,
             thread: Some(thread),
         })
+    }
+
+    /// The environment variables that the files take keys from: what is captured need not have them.
+    pub fn variables(&self) -> BTreeSet<String> {
+        self.variables.lock().clone()
     }
 
     /// What the files feed.

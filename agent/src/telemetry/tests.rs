@@ -100,7 +100,7 @@ fn a_settled_exchange_is_in_the_log_the_metrics_and_the_table() {
         "\
 model        requests  errors  input  cached  output        cost
 gpt-4o-mini         1       0  1,000     128     200  $0.0002604
-1 connection to other hosts passed through untouched (pypi.org).
+1 connection passed through untouched (pypi.org).
 "
     );
 }

@@ -1,5 +1,6 @@
 //! The certificate files that the captured command's TLS libraries are pointed at.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -101,12 +102,18 @@ impl TrustFiles {
         let _lock = store::lock_directory(state_directory).map_err(error)?;
 
         let mut files = Files::new(&directory);
-        let named = |name: &str| inherited(name).and_then(|value| roots_named_by(name, &value));
+        // Read once a name, for what cannot be read is warned of.
+        let mut read = HashMap::new();
+        let mut named = |name: &'static str| {
+            read.entry(name)
+                .or_insert_with(|| inherited(name).and_then(|value| roots_named_by(name, &value)))
+                .clone()
+        };
         let machine =
             named("SSL_CERT_FILE").unwrap_or_else(|| rustls_native_certs::load_native_certs().certs);
         let mut variables = Vec::with_capacity(VARIABLES.len());
         for variable in VARIABLES {
-            let chosen = named(variable.name).or_else(|| variable.falls_back_to.and_then(named));
+            let chosen = named(variable.name).or_else(|| variable.falls_back_to.and_then(&mut named));
             let mut roots = match chosen {
                 Some(roots) => roots,
                 None if variable.adds => Vec::new(),

@@ -22,5 +22,7 @@ spec:
 
 /// A Secret of that name with one field.
 pub fn secret(name: &str, field: &str, value: &str) -> String {
-    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{{field}: \"{value}\"}}\n---\n")
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{{field}: \"{value}\"}}\n---\n"
+    )
 }

@@ -6,9 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg,
-};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 
 use crate::world::binaries;
 use crate::world::run::{Finished, Running, WeirRun};
@@ -27,7 +25,8 @@ impl<'world> Dialer<'world> {
     /// If either does not start.
     pub fn start(weir: WeirRun<'world>) -> Self {
         let path = weir.configuration_path().with_extension("sock");
-        let listener = UnixListener::bind(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let listener =
+            UnixListener::bind(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let probe = binaries::built("weir-probe");
         let command = [
             probe.to_str().expect("the target directory is UTF-8"),
@@ -136,7 +135,11 @@ pub fn dial(path: &Path) -> io::Result<()> {
         };
         let descriptors: Vec<RawFd> = stream.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&descriptors)];
-        let rights = if descriptors.is_empty() { &rights[..0] } else { &rights[..] };
+        let rights = if descriptors.is_empty() {
+            &rights[..0]
+        } else {
+            &rights[..]
+        };
         let outcome = i32::to_ne_bytes(outcome);
         sendmsg::<UnixAddr>(
             control.as_raw_fd(),

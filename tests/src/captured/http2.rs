@@ -36,9 +36,10 @@ pub async fn connect(world: &World, stream: TcpStream, name: &str) -> SendReques
         .await
         .unwrap_or_else(|error| panic!("TLS with {name}: {error}"));
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .unwrap_or_else(|error| panic!("HTTP/2 with {name}: {error}"));
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap_or_else(|error| panic!("HTTP/2 with {name}: {error}"));
     tokio::spawn(connection);
     sender
 }
@@ -64,7 +65,9 @@ pub fn full(bytes: impl Into<Bytes>) -> RequestBody {
 /// # Panics
 /// If the URI is none.
 pub fn get(uri: &str) -> Request<RequestBody> {
-    Request::get(uri).body(full("")).expect("the test's own URIs are valid")
+    Request::get(uri)
+        .body(full(""))
+        .expect("the test's own URIs are valid")
 }
 
 /// A POST of JSON.

@@ -23,11 +23,15 @@ pub fn start<F>(world: &World, serve: F) -> Reports
 where
     F: Fn(Served) -> io::Result<String> + Send + Sync + 'static,
 {
-    let config = world
-        .authority()
-        .server(&["free.example", "api.openai.com"], &["http/1.1"], &[&TLS13, &TLS12]);
+    let config = world.authority().server(
+        &["free.example", "api.openai.com"],
+        &["http/1.1"],
+        &[&TLS13, &TLS12],
+    );
     let serve = Arc::new(serve);
-    servers::start(FREE, 443, move |stream| serve(accept(Arc::clone(&config), stream)?))
+    servers::start(FREE, 443, move |stream| {
+        serve(accept(Arc::clone(&config), stream)?)
+    })
 }
 
 /// Takes a TLS connection.

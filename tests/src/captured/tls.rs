@@ -67,12 +67,16 @@ impl<'a> Greeting<'a> {
     /// If the roots cannot be read.
     pub fn config(&self, world: &World) -> Arc<ClientConfig> {
         let pem = match self.trust {
-            Trust::Weir => std::fs::read_to_string(world.path("state/root.pem")).expect("a run has made its root"),
+            Trust::Weir => {
+                std::fs::read_to_string(world.path("state/root.pem")).expect("a run has made its root")
+            }
             Trust::Servers => world.authority().pem(),
         };
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).flatten());
-        let versions = self.version.map_or_else(|| vec![&TLS13, &TLS12], |version| vec![version]);
+        let versions = self
+            .version
+            .map_or_else(|| vec![&TLS13, &TLS12], |version| vec![version]);
         let mut config = ClientConfig::builder_with_provider(certificates::provider())
             .with_protocol_versions(&versions)
             .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")

@@ -230,7 +230,8 @@ impl<S: Read + Write> Wire<S> {
         match self.stream.read(&mut buffer)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             length => {
-                self.ahead.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                self.ahead
+                    .extend_from_slice(buffer.get(..length).unwrap_or_default());
                 Ok(())
             }
         }

@@ -28,7 +28,9 @@ fn distrusting() -> Greeting<'static> {
 fn reject(world: &World, dialer: &Dialer<'_>) -> String {
     let error = distrusting().on(world, dialer.connect(OPENAI)).unwrap_err();
     assert!(error.to_string().contains("UnknownIssuer"), "{error}");
-    dialer.running().wait_for_stderr("does not trust Weir's certificate")
+    dialer
+        .running()
+        .wait_for_stderr("does not trust Weir's certificate")
 }
 
 #[test]
@@ -46,7 +48,12 @@ fn it_is_told_once_and_relayed_from_then_on() {
     drop(wire);
     // Another host of the same program is terminated as ever; its rejection is not told again.
     let finished = dialer.finish();
-    assert_eq!(finished.stderr.matches("does not trust").count(), 1, "{}", finished.stderr);
+    assert_eq!(
+        finished.stderr.matches("does not trust").count(),
+        1,
+        "{}",
+        finished.stderr
+    );
     assert!(finished.access_log.is_empty());
 }
 
@@ -56,8 +63,14 @@ fn it_is_refused_where_the_backend_says_so() {
     let dialer = Dialer::start(world.bare_weir().configuration(&configured("Refuse")));
     reject(&world, &dialer);
     let refused = |stream: TcpStream| distrusting().on(&world, stream).unwrap_err();
-    assert_eq!(refused(dialer.connect(OPENAI)).kind(), io::ErrorKind::ConnectionReset);
-    assert_eq!(refused(dialer.connect(OPENAI)).kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(
+        refused(dialer.connect(OPENAI)).kind(),
+        io::ErrorKind::ConnectionReset
+    );
+    assert_eq!(
+        refused(dialer.connect(OPENAI)).kind(),
+        io::ErrorKind::ConnectionReset
+    );
     dialer.finish();
     assert_eq!(world.provider().connections(), 0);
 }
@@ -67,13 +80,18 @@ fn a_program_that_just_leaves_has_rejected_nothing() {
     let world = World::new();
     let dialer = Dialer::start(world.weir());
     let mut hello = Vec::new();
-    Greeting::to("api.openai.com").client(&world).write_tls(&mut hello).unwrap();
+    Greeting::to("api.openai.com")
+        .client(&world)
+        .write_tls(&mut hello)
+        .unwrap();
     let mut stream = dialer.connect(OPENAI);
     io::Write::write_all(&mut stream, &hello).unwrap();
     let mut first = [0; 1];
     io::Read::read_exact(&mut stream, &mut first).unwrap();
     drop(stream);
-    let mut wire = Greeting::to("api.openai.com").on(&world, dialer.connect(OPENAI)).unwrap();
+    let mut wire = Greeting::to("api.openai.com")
+        .on(&world, dialer.connect(OPENAI))
+        .unwrap();
     assert_eq!(wire.exchange(MODELS).unwrap().head.status(), 200);
     drop(wire);
     assert!(!dialer.finish().stderr.contains("does not trust"));

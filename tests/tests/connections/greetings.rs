@@ -116,7 +116,9 @@ fn both_protocols_are_offered() {
     assert_eq!(wire.exchange(MODELS).unwrap().head.start, "HTTP/1.1 200 OK");
     let status = http2::runtime().block_on(async {
         let mut sender = http2::connect(&world, dialer.connect(OPENAI), "api.openai.com").await;
-        let response = sender.send_request(http2::get("https://api.openai.com/v1/models")).await;
+        let response = sender
+            .send_request(http2::get("https://api.openai.com/v1/models"))
+            .await;
         response.unwrap().status()
     });
     assert_eq!(status, 200);
@@ -133,7 +135,10 @@ fn a_name_in_capitals_is_the_same_name() {
     let request = "GET /v1/models HTTP/1.1\r\nHost: Api.OPENAI.com:443\r\n\r\n";
     assert_eq!(wire.exchange(request).unwrap().head.status(), 200);
     drop(wire);
-    dialer.finish().only_exchange().assert(&json!({"server.address": "api.openai.com"}));
+    dialer
+        .finish()
+        .only_exchange()
+        .assert(&json!({"server.address": "api.openai.com"}));
 }
 
 #[test]
@@ -154,11 +159,17 @@ fn without_a_name_or_for_another_host_it_is_relayed() {
         let mut wire = greeting.on(&world, dialer.connect(PLAIN)).unwrap();
         let request = format!("GET /hello HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let answer = wire.exchange(request).unwrap();
-        assert_eq!(answer.text(), format!("The mock provider greets the visitor of {host}\n"));
+        assert_eq!(
+            answer.text(),
+            format!("The mock provider greets the visitor of {host}\n")
+        );
     }
     assert!(dialer.finish().access_log.is_empty());
     let all = world.provider().all();
-    assert!(all.iter().all(|record| record.header("authorization").is_none()), "{all:?}");
+    assert!(
+        all.iter().all(|record| record.header("authorization").is_none()),
+        "{all:?}"
+    );
 }
 
 #[test]
@@ -198,7 +209,10 @@ fn a_key_never_travels_in_plaintext() {
         assert!(record.tls, "{record:?}");
         assert_eq!(record.server_name.as_deref(), Some("api.openai.com"));
         assert_eq!(record.path, "/v1/models");
-        assert_eq!(record.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
+        assert_eq!(
+            record.header("authorization"),
+            Some(format!("Bearer {KEY}").as_str())
+        );
     }
 }
 
@@ -209,7 +223,10 @@ fn plaintext_for_other_hosts_is_relayed() {
     let mut wire = Wire::new(dialer.connect("203.0.113.30:80"));
     let request = "GET /hello HTTP/1.1\r\nHost: plain.example\r\nx-Peculiar-CASE: kept\r\n\r\n";
     let answer = wire.exchange(request).unwrap();
-    assert_eq!(answer.text(), "The mock provider greets the visitor of plain.example\n");
+    assert_eq!(
+        answer.text(),
+        "The mock provider greets the visitor of plain.example\n"
+    );
     drop(wire);
     assert!(dialer.finish().access_log.is_empty());
     let record = world.provider().all().pop().unwrap();

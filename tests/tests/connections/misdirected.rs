@@ -13,7 +13,10 @@ fn assert_openai_error(body: &Value, code: &str) {
     assert_eq!(body.pointer("/error/code"), Some(&json!(code)), "{body}");
     let message = body.pointer("/error/message").and_then(Value::as_str).unwrap();
     assert!(!message.is_empty() && !message.contains(KEY), "{message}");
-    assert!(body.pointer("/error/type").is_some_and(Value::is_string), "{body}");
+    assert!(
+        body.pointer("/error/type").is_some_and(Value::is_string),
+        "{body}"
+    );
 }
 
 #[test]
@@ -38,7 +41,10 @@ fn a_request_for_another_host_is_misdirected() {
     }
     let (status, body) = http2::runtime().block_on(async {
         let mut sender = http2::connect(&world, dialer.connect(OPENAI), "api.openai.com").await;
-        let response = sender.send_request(http2::get("https://plain.example/v1/models")).await.unwrap();
+        let response = sender
+            .send_request(http2::get("https://plain.example/v1/models"))
+            .await
+            .unwrap();
         (response.status(), http2::text(response).await)
     });
     assert_eq!(status, 421);
@@ -46,10 +52,16 @@ fn a_request_for_another_host_is_misdirected() {
     // In the words of the host that was greeted.
     let greeting = Greeting::to("api.anthropic.com");
     let mut wire = greeting.on(&world, dialer.connect(OPENAI)).unwrap();
-    let answer = wire.exchange("POST /v1/messages HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 2\r\n\r\n{}");
+    let answer =
+        wire.exchange("POST /v1/messages HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 2\r\n\r\n{}");
     let answer = answer.unwrap();
     assert_eq!(answer.head.status(), 421);
-    assert_eq!(answer.json().get("type"), Some(&json!("error")), "{}", answer.text());
+    assert_eq!(
+        answer.json().get("type"),
+        Some(&json!("error")),
+        "{}",
+        answer.text()
+    );
     drop(wire);
     let finished = dialer.finish();
     assert_eq!(finished.access_log.len(), requests.len() + 2);
@@ -95,7 +107,10 @@ fn an_impostor_never_sees_a_key() {
     }
     assert_eq!(finished.access_log.len(), 2);
     // It counts a connection only once its handshake is done: nothing that was encrypted ever reached it.
-    assert_eq!((impostor.records().connections(), impostor.records().all().len()), (0, 0));
+    assert_eq!(
+        (impostor.records().connections(), impostor.records().all().len()),
+        (0, 0)
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The agent of one run: everything that serves the command, started and ended together.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(super) struct Agent {
     trust_files: TrustFiles,
     snapshot: SnapshotHandle,
     /// Watches the files for as long as it lives.
-    _source: Option<FileSource>,
+    source: Option<FileSource>,
     telemetry: Telemetry,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -105,7 +106,7 @@ impl Agent {
             run,
             trust_files,
             snapshot,
-            _source: source,
+            source,
             telemetry,
             stop,
             serving,
@@ -131,7 +132,18 @@ impl Agent {
             .filter(|backend| !matches!(backend.auth, Auth::Passthrough))
             .map(|backend| backend.provider)
             .collect();
-        trust::child_environment(&self.trust_files, with_credential, |name| std::env::var_os(name))
+        let withheld = self.withheld_variables();
+        trust::child_environment(&self.trust_files, with_credential, |name| {
+            std::env::var_os(name).filter(|_| !withheld.contains(name))
+        })
+    }
+
+    /// The variables that the command does not inherit: the configuration takes keys from them, and the command needs none.
+    pub(super) fn withheld_variables(&self) -> BTreeSet<String> {
+        self.source
+            .as_ref()
+            .map(FileSource::variables)
+            .unwrap_or_default()
     }
 
     /// Ends everything, the last exchange settled, and says what there was.

@@ -1,5 +1,6 @@
 //! Starts the command inside the captured cgroup, as the right user.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -14,6 +15,8 @@ use crate::capture::Cgroup;
 /// What it takes to start the command.
 pub(super) struct Start<'a> {
     pub(super) command: &'a [OsString],
+    /// Variables that it does not inherit.
+    pub(super) withheld: BTreeSet<String>,
     pub(super) environment: Vec<(&'static str, OsString)>,
     pub(super) become_user: Option<Change>,
     pub(super) cgroup: &'a Cgroup,
@@ -28,7 +31,11 @@ impl Start<'_> {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let mut command = Command::new(program);
-        command.args(arguments).envs(self.environment);
+        command.args(arguments);
+        self.withheld.iter().for_each(|name| {
+            command.env_remove(name);
+        });
+        command.envs(self.environment);
         let parent = unistd::getpid();
         let (become_user, blocked) = (self.become_user, self.blocked);
         // First of all, while it is still root.

@@ -53,7 +53,7 @@ pub(super) struct Arguments {
     fail: Fail,
 
     /// Leave connections to these addresses alone.
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = network)]
     exclude_cidr: Vec<IpNet>,
 
     /// Leave connections to this port alone (80 and 443 are captured).
@@ -93,6 +93,14 @@ pub(super) fn main(arguments: Arguments) -> ExitCode {
     }
 }
 
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "write a network as 10.0.0.0/8 or 2001:db8::/32".to_owned())
+}
+
 type Failure = Box<dyn std::error::Error>;
 
 fn run(arguments: &Arguments) -> Result<u8, Failure> {
@@ -107,6 +115,7 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
     let start = Start {
         command: &arguments.command,
+        withheld: agent.withheld_variables(),
         environment,
         become_user: run_as.change,
         cgroup: agent.cgroup(),

@@ -94,6 +94,19 @@ fn a_plaintext_request_names_its_host() {
 }
 
 #[test]
+fn what_is_said_to_a_proxy_is_nobodys() {
+    for head in [
+        "CONNECT api.openai.com:443 HTTP/1.1\r\nHost: api.openai.com:443\r\n\r\n",
+        "GET http://api.openai.com/v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n",
+    ] {
+        assert!(
+            matches!(sniff_in_pieces(head.as_bytes(), []), Verdict::Other),
+            "{head}"
+        );
+    }
+}
+
+#[test]
 fn other_protocols_are_nobodys() {
     for bytes in [
         &b"SSH-2.0-OpenSSH_9.2\r\n"[..],

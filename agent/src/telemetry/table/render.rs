@@ -114,7 +114,7 @@ fn notes(total: &Row, connections: &Summary) -> Vec<String> {
     }
     if connections.relayed > 0 {
         notes.push(format!(
-            "{} to other hosts passed through untouched{}.",
+            "{} passed through untouched{}.",
             count(connections.relayed, "connection", "connections"),
             hosts(&connections.relayed_hosts)
         ));

@@ -128,7 +128,7 @@ fn what_the_figures_lack_is_said_below_them() {
 model   requests  errors  input  cached  output        cost
 gpt-4o         3       0  1,000     128     200  $0.0002604
 The usage of 2 requests could not be read; tokens and cost above lack it.
-1,234 connections to other hosts passed through untouched (a.io, b.io, c.io, d.io, e.io, …).
+1,234 connections passed through untouched (a.io, b.io, c.io, d.io, e.io, …).
 2 connections were refused.
 "
     );
