@@ -36,7 +36,7 @@ pub(crate) struct Sniffer {
 
 enum State {
     Undecided,
-    Tls(Acceptor),
+    Tls(Box<Acceptor>),
     Http,
     Decided,
 }
@@ -55,7 +55,7 @@ impl Sniffer {
             self.state = match bytes.first() {
                 None => return Verdict::More,
                 // A TLS record of type handshake (RFC 8446 §5.1).
-                Some(0x16) => State::Tls(Acceptor::default()),
+                Some(0x16) => State::Tls(Box::default()),
                 Some(byte) if byte.is_ascii_uppercase() => State::Http,
                 Some(_) => State::Decided,
             };
