@@ -31,6 +31,9 @@ use tls::Terminator;
 /// How long a client may be silent before the server is asked whether it speaks first.
 const LONGEST_SILENCE: Duration = Duration::from_millis(200);
 
+/// How long a client may pause in the middle of its hello or its request's head before what there is goes to the real server.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// Serves captured connections.
 #[derive(Debug)]
 pub struct Downstream {
@@ -206,17 +209,20 @@ struct FirstBytes {
 
 impl FirstBytes {
     async fn read(mut stream: TcpStream, destination: SocketAddr) -> io::Result<Self> {
-        let server = match timeout(LONGEST_SILENCE, stream.readable()).await {
-            Ok(readable) => {
-                readable?;
+        // `peek` and not `readable`: a socket fresh from accept counts as readable until a read has shown that it isn't.
+        let server = match timeout(LONGEST_SILENCE, stream.peek(&mut [0])).await {
+            Ok(spoken) => {
+                spoken?;
                 None
             }
             Err(_) => {
-                let server = upstream::dial(destination).await.inspect_err(|_| ())?;
+                let server = upstream::dial(destination).await?;
+                let (mut clients, mut servers) = ([0], [0]);
                 let server_first = tokio::select! {
                     biased;
-                    readable = stream.readable() => { readable?; false }
-                    readable = server.readable() => { readable?; true }
+                    spoken = stream.peek(&mut clients) => { spoken?; false }
+                    // Its end, or its error, is for the relay to pass on.
+                    _ = server.peek(&mut servers) => true,
                 };
                 if server_first {
                     let bytes = bytes::Bytes::new();
@@ -233,11 +239,14 @@ impl FirstBytes {
         let mut sniffer = Sniffer::new();
         let mut bytes = BytesMut::with_capacity(2048);
         loop {
-            let count = stream.read_buf(&mut bytes).await?;
-            let verdict = match count {
-                // The client has said all it will: what there is goes to the real server as it is.
-                0 => Verdict::Other,
-                _ => sniffer.verdict(&bytes),
+            let verdict = match timeout(LONGEST_PAUSE, stream.read_buf(&mut bytes)).await {
+                Ok(count) => match count? {
+                    // The client has said all it will: what there is goes to the real server as it is.
+                    0 => Verdict::Other,
+                    _ => sniffer.verdict(&bytes),
+                },
+                // It may be waiting for an answer: what looks like the beginning of a request can be the whole of another protocol's.
+                Err(_) => Verdict::Other,
             };
             if !matches!(verdict, Verdict::More) {
                 return Ok(Self {

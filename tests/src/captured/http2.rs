@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::tls::Greeting;
-use crate::world::World;
+use crate::world::{FREE, World};
 
 /// Any request body.
 pub type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -88,4 +88,66 @@ pub fn post(uri: &str, body: impl Into<Bytes>) -> Request<RequestBody> {
 pub async fn text(response: Response<Incoming>) -> String {
     let body = response.into_body().collect().await.expect("the answer is whole");
     String::from_utf8_lossy(&body.to_bytes()).into_owned()
+}
+
+/// A server of HTTP/2 at `free.example`, on a thread of its own until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Answers each request as `answer` has it.
+///
+/// # Panics
+/// If the port is taken.
+pub fn serve<F, R>(world: &World, answer: F) -> Server
+where
+    F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<RequestBody>> + Send + 'static,
+{
+    let tls = world
+        .authority()
+        .server(&["free.example"], &["h2"], &[&rustls::version::TLS13]);
+    let listener = std::net::TcpListener::bind((FREE, 443)).unwrap_or_else(|error| panic!("{FREE}: {error}"));
+    listener.set_nonblocking(true).expect("it is a socket");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let accepting = async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime is running");
+            while let Ok((stream, _)) = listener.accept().await {
+                let (tls, answer) = (tokio_rustls::TlsAcceptor::from(tls.clone()), answer.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = tls.accept(stream).await else { return };
+                    let service = hyper::service::service_fn(move |request| {
+                        let answer = answer(request);
+                        async move { Ok::<_, Infallible>(answer.await) }
+                    });
+                    // How it ends is what the client sees.
+                    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        };
+        runtime().block_on(async {
+            tokio::select! {
+                () = accepting => {}
+                _ = stopped => {}
+            }
+        });
+    });
+    Server {
+        stop: Some(stop),
+        thread: Some(thread),
+    }
 }

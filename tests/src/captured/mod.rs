@@ -8,8 +8,10 @@ pub mod configuration;
 pub mod dialer;
 pub mod http2;
 pub mod provider;
+pub mod signal;
 pub mod tls;
 pub mod wire;
 
 pub use dialer::Dialer;
+pub use signal::Signal;
 pub use wire::{Message, Wire};

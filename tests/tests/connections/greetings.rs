@@ -186,6 +186,22 @@ fn a_server_may_speak_first() {
     assert!(dialer.finish().access_log.is_empty());
 }
 
+#[test]
+fn what_only_begins_like_a_request_reaches_its_server() {
+    let world = World::new();
+    let reports = servers::start("203.0.113.40", 443, servers::echo);
+    let dialer = Dialer::start(world.weir());
+    // The beginning of a hello, of a request, of nothing known. Each client says no more until it is answered.
+    for said in [&b"\x16\x03\x01\x02\x00\x01"[..], b"PING", b"GET / HTTP/1.1\r\nHost: api.openai.com\r\n", b"hello\n"] {
+        let mut wire = Wire::new(dialer.connect(FREE));
+        wire.send(said).unwrap();
+        assert_eq!(wire.take(said.len()).unwrap(), said);
+        drop(wire);
+        assert_eq!(reports.recv().unwrap(), format!("echoed {}", said.len()));
+    }
+    assert!(dialer.finish().access_log.is_empty());
+}
+
 /// No endpoint: what the app dialled is where it goes.
 fn at_the_original_destination() -> String {
     configuration::secret("openai-secret", "apiKey", KEY)

@@ -93,6 +93,19 @@ fn resets_pass_both_ways() {
 }
 
 #[test]
+fn the_server_sees_where_the_app_came_from() {
+    let world = World::new();
+    let reports = servers::start("203.0.113.40", 443, |stream: TcpStream| Ok(stream.peer_addr()?.ip().to_string()));
+    let dialer = Dialer::start(world.weir());
+    let mut stream = dialer.connect(FREE);
+    stream.write_all(b"hello").unwrap();
+    // The loopback device's own address: what an uncaptured connection to it comes from as well.
+    assert_eq!(reports.recv().unwrap(), "203.0.113.40");
+    drop(stream);
+    dialer.finish();
+}
+
+#[test]
 fn a_refused_connection_is_reset_and_a_dead_one_ends() {
     let world = World::new();
     let dialer = Dialer::start(world.weir());

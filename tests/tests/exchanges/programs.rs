@@ -1,5 +1,4 @@
-//! One request's life: bytes unchanged, the key put in, errors in the host's own words.
-#![allow(clippy::unwrap_used)] // a test's failure is a panic
+//! As programs make them: curl and the probe under `weir run`.
 
 use serde_json::{Value, json};
 use weir_tests::mock::{Ending, Record};
