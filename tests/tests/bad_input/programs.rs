@@ -174,15 +174,24 @@ fn an_answer_that_unpacks_to_much_costs_no_memory() {
 
 #[test]
 fn after_an_upgrade_bytes_pass_as_they_are_and_garbage_ends_cleanly() {
-    let head = r"GET /v1/realtime HTTP/1.1\r\nHost: api.openai.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    send(
-        &format!(r"{head}\377\376water"),
-        &format!("{ORIGINAL}:80"),
-        "--half-close",
-        &["water"],
-    );
-    let head = head.replace("realtime", "realtime?garbage");
-    send(&head, &format!("{ORIGINAL}:80"), "--half-close", &["GARBAGE"]);
+    let world = World::new();
+    let mut running = world.weir().spawn(&["bash"]);
+    let probe = probe();
+    for (query, wanted) in [("", "water"), ("?garbage", "GARBAGE")] {
+        let head = format!(
+            r"GET /v1/realtime{query} HTTP/1.1\r\nHost: api.openai.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        );
+        running.write_line(&format!(
+            r"{probe} raw {ORIGINAL}:80 < <(printf '{head}\377\376water') & client=$!"
+        ));
+        let output = running.wait_for_stdout(wanted);
+        assert!(output.contains("HTTP/1.1 101 "), "{output}");
+        running.write_line("kill $client");
+    }
+    running.wait_for_exchanges(2);
+    alive(&mut running);
+    running.write_line("exit 0");
+    running.finish().assert_exit(0);
 }
 
 #[test]
