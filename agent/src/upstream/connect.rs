@@ -26,6 +26,13 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// alone is no reason to give up.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(45);
 
+/// How much of one answer may wait for a client that reads slowly.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// The same for all answers of a connection. h2 allows small DATA frames in proportion to it, and closes the connection beyond
+/// that: with the default, a burst of some hundred tokens in frames of their own would be one too many.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
 /// Opens a TCP connection to an address, as a relay or below TLS.
 pub(crate) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
@@ -129,7 +136,8 @@ where
         Protocol::Http2 => {
             let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
-                .adaptive_window(true)
+                .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                 .handshake(io)
                 .await
                 .map_err(failed)?;

@@ -70,10 +70,16 @@ fn a_populated_run_does_not_end() {
     let path = run.cgroup().path().to_owned();
     let error = run.end().unwrap_err().to_string();
     assert!(error.contains("a process still runs in it"), "{error}");
-    assert_eq!(directory.sweep_stale().unwrap().still_populated, std::slice::from_ref(&path));
+    assert_eq!(
+        directory.sweep_stale().unwrap().still_populated,
+        std::slice::from_ref(&path)
+    );
     drop(child.stdin.take());
     child.wait().unwrap();
-    assert_eq!(directory.sweep_stale().unwrap().removed, std::slice::from_ref(&path));
+    assert_eq!(
+        directory.sweep_stale().unwrap().removed,
+        std::slice::from_ref(&path)
+    );
     assert!(!path.exists());
 }
 
@@ -93,7 +99,10 @@ fn the_next_run_removes_what_killed_ones_left() {
                 "a living run is not swept"
             );
             agent.kill();
-            assert_eq!(directory.sweep_stale().unwrap().removed, std::slice::from_ref(&path));
+            assert_eq!(
+                directory.sweep_stale().unwrap().removed,
+                std::slice::from_ref(&path)
+            );
             assert!(!path.exists());
             assert_eq!(
                 records.path().read_dir().unwrap().count(),

@@ -127,7 +127,9 @@ where
             while let Ok((stream, _)) = listener.accept().await {
                 let (tls, answer) = (tokio_rustls::TlsAcceptor::from(tls.clone()), answer.clone());
                 tokio::spawn(async move {
-                    let Ok(stream) = tls.accept(stream).await else { return };
+                    let Ok(stream) = tls.accept(stream).await else {
+                        return;
+                    };
                     let service = hyper::service::service_fn(move |request| {
                         let answer = answer(request);
                         async move { Ok::<_, Infallible>(answer.await) }

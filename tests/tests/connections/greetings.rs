@@ -192,7 +192,12 @@ fn what_only_begins_like_a_request_reaches_its_server() {
     let reports = servers::start("203.0.113.40", 443, servers::echo);
     let dialer = Dialer::start(world.weir());
     // The beginning of a hello, of a request, of nothing known. Each client says no more until it is answered.
-    for said in [&b"\x16\x03\x01\x02\x00\x01"[..], b"PING", b"GET / HTTP/1.1\r\nHost: api.openai.com\r\n", b"hello\n"] {
+    for said in [
+        &b"\x16\x03\x01\x02\x00\x01"[..],
+        b"PING",
+        b"GET / HTTP/1.1\r\nHost: api.openai.com\r\n",
+        b"hello\n",
+    ] {
         let mut wire = Wire::new(dialer.connect(FREE));
         wire.send(said).unwrap();
         assert_eq!(wire.take(said.len()).unwrap(), said);

@@ -95,7 +95,9 @@ fn resets_pass_both_ways() {
 #[test]
 fn the_server_sees_where_the_app_came_from() {
     let world = World::new();
-    let reports = servers::start("203.0.113.40", 443, |stream: TcpStream| Ok(stream.peer_addr()?.ip().to_string()));
+    let reports = servers::start("203.0.113.40", 443, |stream: TcpStream| {
+        Ok(stream.peer_addr()?.ip().to_string())
+    });
     let dialer = Dialer::start(world.weir());
     let mut stream = dialer.connect(FREE);
     stream.write_all(b"hello").unwrap();

@@ -13,9 +13,17 @@ fn telling(world: &World) -> weir_tests::world::servers::Reports {
     provider::start(world, |mut wire| {
         let mut requests = 0;
         while let Ok(request) = wire.whole() {
-            let lines: Vec<String> = request.head.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            let lines: Vec<String> = request
+                .head
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}"))
+                .collect();
             let body = lines.join("\n");
-            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))?;
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ))?;
             requests += 1;
         }
         Ok(requests.to_string())
@@ -34,19 +42,35 @@ fn what_the_caller_sent_never_leaves_beside_our_key() {
             format!("AUTHorization: Bearer {callers}\r\nauthorization: Bearer {callers}\r\n"),
             format!("AUTHorization: {callers}\r\n"),
         ] {
-            let request = format!("GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nx-First: 1\r\n{headers}x-Last: 2\r\n\r\n");
+            let request = format!(
+                "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nx-First: 1\r\n{headers}x-Last: 2\r\n\r\n"
+            );
             let told = wire.exchange(request).unwrap().text();
             assert!(!told.contains(callers), "{told}");
             // In the place and the case of the caller's own.
-            assert_eq!(told, format!("Host: free.example\nx-First: 1\nAUTHorization: Bearer {KEY}\nx-Last: 2"));
+            assert_eq!(
+                told,
+                format!("Host: free.example\nx-First: 1\nAUTHorization: Bearer {KEY}\nx-Last: 2")
+            );
         }
     }
     let mut wire = anthropic(&world, &dialer);
-    for headers in ["X-Api-Key: mine\r\nAuthorization: Bearer mine\r\n", "authorization: Bearer mine\r\n", ""] {
+    for headers in [
+        "X-Api-Key: mine\r\nAuthorization: Bearer mine\r\n",
+        "authorization: Bearer mine\r\n",
+        "",
+    ] {
         let request = format!("GET /v1/models HTTP/1.1\r\nHost: api.anthropic.com\r\n{headers}\r\n");
         let told = wire.exchange(request).unwrap().text();
-        assert!(!told.contains("mine") && !told.to_lowercase().contains("authorization"), "{told}");
-        assert_eq!(told.to_lowercase().matches(&format!("x-api-key: {KEY}")).count(), 1, "{told}");
+        assert!(
+            !told.contains("mine") && !told.to_lowercase().contains("authorization"),
+            "{told}"
+        );
+        assert_eq!(
+            told.to_lowercase().matches(&format!("x-api-key: {KEY}")).count(),
+            1,
+            "{told}"
+        );
     }
     drop(wire);
     dialer.finish();
@@ -58,12 +82,17 @@ fn a_callers_own_key_passes_untouched_without_one_of_ours() {
     // No -f: the original destination, the caller's key.
     let dialer = Dialer::start(world.bare_weir());
     let mut wire = openai(&world, &dialer);
-    let own = format!("GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nauthORIZATION: Bearer {KEY}\r\nx-api-KEY: too\r\n\r\n");
+    let own = format!(
+        "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nauthORIZATION: Bearer {KEY}\r\nx-api-KEY: too\r\n\r\n"
+    );
     assert_eq!(wire.exchange(&own).unwrap().head.status(), 200);
     // Without any, the provider says so itself.
     let none = "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n";
     let answer = wire.exchange(none).unwrap();
-    assert_eq!((answer.head.status(), code(&answer.json())), (401, "missing_api_key"));
+    assert_eq!(
+        (answer.head.status(), code(&answer.json())),
+        (401, "missing_api_key")
+    );
     drop(wire);
     let finished = dialer.finish();
     assert_eq!(finished.access_log.len(), 2);
@@ -71,10 +100,18 @@ fn a_callers_own_key_passes_untouched_without_one_of_ours() {
         line.assert(&json!({"weir.outcome": "completed", "weir.error.code": null}));
     }
     let record = world.provider().all().remove(0);
-    let headers: Vec<String> = record.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let headers: Vec<String> = record
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
     assert_eq!(
         headers,
-        ["Host: api.openai.com", &format!("authORIZATION: Bearer {KEY}"), "x-api-KEY: too"]
+        [
+            "Host: api.openai.com",
+            &format!("authORIZATION: Bearer {KEY}"),
+            "x-api-KEY: too"
+        ]
     );
 }
 
@@ -83,9 +120,14 @@ fn a_placeholder_without_a_key_of_ours_is_a_401_of_the_dialect() {
     let world = World::new();
     let dialer = Dialer::start(world.bare_weir());
     let mut wire = openai(&world, &dialer);
-    let request = format!("GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nAuthorization: Bearer {PLACEHOLDER}\r\n\r\n");
+    let request = format!(
+        "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nAuthorization: Bearer {PLACEHOLDER}\r\n\r\n"
+    );
     let answer = wire.exchange(request).unwrap();
-    assert_eq!((answer.head.status(), code(&answer.json())), (401, "weir_no_credential"));
+    assert_eq!(
+        (answer.head.status(), code(&answer.json())),
+        (401, "weir_no_credential")
+    );
     assert_eq!(answer.head.header("x-should-retry"), Some("false"));
     assert!(answer.json().get("type").is_none(), "{}", answer.text());
     let mut wire = anthropic(&world, &dialer);
@@ -93,8 +135,16 @@ fn a_placeholder_without_a_key_of_ours_is_a_401_of_the_dialect() {
         let request = message("{}").replacen("\r\n", &format!("\r\n{header}{PLACEHOLDER}\r\n"), 1);
         let answer = wire.exchange(request).unwrap();
         assert_eq!(answer.head.status(), 401);
-        assert_eq!(answer.json().get("type"), Some(&json!("error")), "{}", answer.text());
-        assert_eq!(answer.json().pointer("/error/type"), Some(&json!("authentication_error")));
+        assert_eq!(
+            answer.json().get("type"),
+            Some(&json!("error")),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(
+            answer.json().pointer("/error/type"),
+            Some(&json!("authentication_error"))
+        );
     }
     drop(wire);
     let finished = dialer.finish();

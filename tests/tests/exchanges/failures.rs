@@ -16,11 +16,18 @@ use super::{CHAT_BODY, anthropic, code, message, openai, post};
 /// One exchange in either dialect with the server that the test has started: its answer, and its line.
 fn fail(world: &World) -> Vec<(Whole, LogLine)> {
     let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(world)));
-    let first = openai(world, &dialer).exchange(post("/v1/chat/completions", CHAT_BODY)).unwrap();
+    let first = openai(world, &dialer)
+        .exchange(post("/v1/chat/completions", CHAT_BODY))
+        .unwrap();
     let second = anthropic(world, &dialer).exchange(message(CHAT_BODY)).unwrap();
     let mut lines = dialer.finish().access_log;
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert_eq!(second.json().get("type"), Some(&json!("error")), "{}", second.text());
+    assert_eq!(
+        second.json().get("type"),
+        Some(&json!("error")),
+        "{}",
+        second.text()
+    );
     assert!(first.json().get("type").is_none(), "{}", first.text());
     let last = lines.pop().unwrap();
     vec![(first, lines.pop().unwrap()), (second, last)]
@@ -29,9 +36,17 @@ fn fail(world: &World) -> Vec<(Whole, LogLine)> {
 /// The same, for a failure before any answer.
 fn fails_with(world: &World, status: u16, wanted: &str) {
     for (answer, line) in fail(world) {
-        assert_eq!((answer.head.status(), code(&answer.json())), (status, wanted), "{}", answer.text());
+        assert_eq!(
+            (answer.head.status(), code(&answer.json())),
+            (status, wanted),
+            "{}",
+            answer.text()
+        );
         let message = answer.json().pointer("/error/message").unwrap().to_string();
-        assert!(message.contains("free.example") || message.contains("api."), "{message}");
+        assert!(
+            message.contains("free.example") || message.contains("api."),
+            "{message}"
+        );
         line.assert(&json!({
             "weir.outcome": "upstream_error",
             "weir.error.code": wanted,
@@ -156,9 +171,14 @@ fn an_error_of_the_providers_own_passes_as_it_is() {
         Ok(String::new())
     });
     let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
-    let answer = openai(&world, &dialer).exchange(post("/v1/chat/completions", CHAT_BODY)).unwrap();
+    let answer = openai(&world, &dialer)
+        .exchange(post("/v1/chat/completions", CHAT_BODY))
+        .unwrap();
     assert_eq!((answer.head.status(), answer.text().as_str()), (529, error));
-    assert_eq!(answer.head.names(), ["content-TYPE", "Retry-After", "Content-Length"]);
+    assert_eq!(
+        answer.head.names(),
+        ["content-TYPE", "Retry-After", "Content-Length"]
+    );
     dialer.finish().only_exchange().assert(&json!({
         "weir.outcome": "completed",
         "http.response.status_code": 529,
@@ -174,7 +194,9 @@ fn breaks_off(how: fn(&mut Served) -> io::Result<()>) {
     let world = World::new();
     let _reports = provider::start(&world, move |mut wire: Served| {
         wire.whole()?;
-        wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        wire.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )?;
         wire.send_chunk(BEGUN)?;
         how(&mut wire)?;
         Ok(String::new())
@@ -184,7 +206,9 @@ fn breaks_off(how: fn(&mut Served) -> io::Result<()>) {
     let answer = anthropic(&world, &dialer).exchange(message(request)).unwrap();
     let text = answer.text();
     let event = text.strip_prefix(BEGUN).unwrap_or_else(|| panic!("{text}"));
-    let data = event.strip_prefix("event: error\ndata: ").unwrap_or_else(|| panic!("{text}"));
+    let data = event
+        .strip_prefix("event: error\ndata: ")
+        .unwrap_or_else(|| panic!("{text}"));
     let error: serde_json::Value = serde_json::from_str(data).unwrap();
     assert_eq!(code(&error), "weir_upstream_truncated");
     dialer.finish().only_exchange().assert(&json!({
@@ -215,7 +239,9 @@ fn half_an_event_is_not_mended() {
     let world = World::new();
     let _reports = provider::start(&world, |mut wire: Served| {
         wire.whole()?;
-        wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        wire.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )?;
         wire.send_chunk("data: {\"hal")?;
         Ok(String::new())
     });
@@ -228,7 +254,10 @@ fn half_an_event_is_not_mended() {
     // Whatever follows, it is not an end that could be taken for a good one.
     assert!(wire.chunk().is_err(), "the client has to see that it broke off");
     drop(wire);
-    dialer.finish().only_exchange().assert(&json!({"weir.outcome": "truncated"}));
+    dialer
+        .finish()
+        .only_exchange()
+        .assert(&json!({"weir.outcome": "truncated"}));
 }
 
 #[test]
@@ -236,7 +265,9 @@ fn an_answer_shorter_than_its_length_is_seen_to_be() {
     let world = World::new();
     let _reports = provider::start(&world, |mut wire: Served| {
         wire.whole()?;
-        wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"id\":")?;
+        wire.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"id\":",
+        )?;
         Ok(String::new())
     });
     let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
@@ -246,5 +277,8 @@ fn an_answer_shorter_than_its_length_is_seen_to_be() {
     assert_eq!(head.header("content-length"), Some("100"));
     assert!(wire.body(&head).is_err());
     drop(wire);
-    dialer.finish().only_exchange().assert(&json!({"weir.outcome": "truncated"}));
+    dialer
+        .finish()
+        .only_exchange()
+        .assert(&json!({"weir.outcome": "truncated"}));
 }

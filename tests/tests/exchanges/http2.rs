@@ -21,7 +21,7 @@ fn many_streams_at_once_are_kept_apart() {
         let one = |number: usize| {
             let mut sender = sender.clone();
             async move {
-                let stream = number % 2 == 0;
+                let stream = number.is_multiple_of(2);
                 let body = json!({
                     "model": "mock-split",
                     "stream": stream,
@@ -39,11 +39,17 @@ fn many_streams_at_once_are_kept_apart() {
     let finished = dialer.finish();
     assert_eq!(finished.access_log.len(), 200);
     for line in &finished.access_log {
-        line.assert(&json!({"weir.outcome": "completed", "weir.usage": "read", "gen_ai.usage.input_tokens": 10}));
+        line.assert(
+            &json!({"weir.outcome": "completed", "weir.usage": "read", "gen_ai.usage.input_tokens": 10}),
+        );
     }
     // What the app opened as one connection is one on the other side too.
     let records = world.provider().all();
-    assert!(records.iter().all(|record| record.protocol == "HTTP/2" && record.connection == 0));
+    assert!(
+        records
+            .iter()
+            .all(|record| record.protocol == "HTTP/2" && record.connection == 0)
+    );
 }
 
 #[test]
@@ -74,7 +80,10 @@ fn a_provider_of_http1_is_spoken_to_in_http1() {
         r#"("content-length", "2")"#.to_owned(),
         format!(r#"("authorization", "Bearer {KEY}")"#),
     ] {
-        assert!(report.to_lowercase().contains(&part.to_lowercase()), "no {part} in {report}");
+        assert!(
+            report.to_lowercase().contains(&part.to_lowercase()),
+            "no {part} in {report}"
+        );
     }
     dialer.finish();
 }
@@ -86,9 +95,13 @@ fn trailers_pass_both_ways() {
     let server = http2::serve(&world, |request| async move {
         let body = request.into_body().collect().await.unwrap();
         let trailers = body.trailers().cloned().unwrap_or_default();
-        let told = trailers.get("x-checksum").cloned().unwrap_or(HeaderValue::from_static("none"));
+        let told = trailers
+            .get("x-checksum")
+            .cloned()
+            .unwrap_or(HeaderValue::from_static("none"));
         let answer = HeaderMap::from_iter([(http::HeaderName::from_static("x-checksum-heard"), told)]);
-        let frames = [Frame::data(body.to_bytes()), Frame::trailers(answer)].map(Ok::<_, std::convert::Infallible>);
+        let frames =
+            [Frame::data(body.to_bytes()), Frame::trailers(answer)].map(Ok::<_, std::convert::Infallible>);
         http::Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync())
     });
     let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
@@ -99,13 +112,20 @@ fn trailers_pass_both_ways() {
                 http::HeaderName::from_static("x-checksum"),
                 HeaderValue::from_static("abc"),
             )]);
-            let frames = [Frame::data(Bytes::from("{\"model\":\"gpt-4o\"}")), Frame::trailers(trailers)];
+            let frames = [
+                Frame::data(Bytes::from("{\"model\":\"gpt-4o\"}")),
+                Frame::trailers(trailers),
+            ];
             let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok))).boxed_unsync();
-            let request = http::Request::post(format!("https://api.openai.com{path}")).body(body).unwrap();
+            let request = http::Request::post(format!("https://api.openai.com{path}"))
+                .body(body)
+                .unwrap();
             let response = sender.send_request(request).await.unwrap();
             let whole = response.into_body().collect().await.unwrap();
             assert_eq!(
-                whole.trailers().and_then(|trailers| trailers.get("x-checksum-heard")),
+                whole
+                    .trailers()
+                    .and_then(|trailers| trailers.get("x-checksum-heard")),
                 Some(&HeaderValue::from_static("abc")),
                 "{path}"
             );

@@ -56,11 +56,16 @@ fn in_the_middle_of_one_stream_among_others() {
         let mut sender = http2::connect(&world, dialer.connect(OPENAI), "api.anthropic.com").await;
         let request = http2::post("https://api.anthropic.com/v1/messages", BODY);
         let mut response = sender.send_request(request).await.unwrap();
-        let frame = http_body_util::BodyExt::frame(response.body_mut()).await.unwrap().unwrap();
+        let frame = http_body_util::BodyExt::frame(response.body_mut())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(frame.into_data().unwrap(), START.as_bytes());
         // Only this stream is reset; the connection stays.
         drop(response);
-        let report = tokio::task::spawn_blocking(move || reports.recv().unwrap()).await.unwrap();
+        let report = tokio::task::spawn_blocking(move || reports.recv().unwrap())
+            .await
+            .unwrap();
         assert_eq!(report, "cancelled after 0 bytes");
         dialer.running().wait_for_exchanges(1);
         assert!(!sender.is_closed());
@@ -107,10 +112,15 @@ fn in_the_middle_of_its_own_request() {
     });
     let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
     let mut wire = openai(&world, &dialer);
-    wire.send("POST /v1/files HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 100\r\n\r\nbegun").unwrap();
+    wire.send("POST /v1/files HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 100\r\n\r\nbegun")
+        .unwrap();
     half.wait();
     drop(wire);
-    assert_eq!(reports.recv().unwrap(), "true", "a request that broke off must not arrive as a whole one");
+    assert_eq!(
+        reports.recv().unwrap(),
+        "true",
+        "a request that broke off must not arrive as a whole one"
+    );
     dialer.running().wait_for_exchanges(1);
     let finished = dialer.finish();
     let outcome = finished.only_exchange().text("weir.outcome").to_owned();

@@ -19,16 +19,21 @@ use weir_tests::world::World;
 const OPENAI: &str = "203.0.113.20:443";
 
 /// A chat completion without a stream, in a form that no serialiser would give it.
-const CHAT_BODY: &str = "{ \"model\" :\"gpt-4o-mini\",\n\t\"messages\":[ {\"role\":\"user\",\"content\":\"h\\u00efer ☃\"}]  }";
+const CHAT_BODY: &str =
+    "{ \"model\" :\"gpt-4o-mini\",\n\t\"messages\":[ {\"role\":\"user\",\"content\":\"h\\u00efer ☃\"}]  }";
 
 /// A connection to api.openai.com, terminated by Weir.
 fn openai(world: &World, dialer: &Dialer<'_>) -> Wire<TlsStream> {
-    Greeting::to("api.openai.com").on(world, dialer.connect(OPENAI)).unwrap()
+    Greeting::to("api.openai.com")
+        .on(world, dialer.connect(OPENAI))
+        .unwrap()
 }
 
 /// A connection to api.anthropic.com, terminated by Weir.
 fn anthropic(world: &World, dialer: &Dialer<'_>) -> Wire<TlsStream> {
-    Greeting::to("api.anthropic.com").on(world, dialer.connect(OPENAI)).unwrap()
+    Greeting::to("api.anthropic.com")
+        .on(world, dialer.connect(OPENAI))
+        .unwrap()
 }
 
 /// A POST of JSON to one of OpenAI's paths.
@@ -49,5 +54,7 @@ fn message(body: &str) -> String {
 
 /// The code in an error of either dialect; Anthropic's has it in its message's place for types.
 fn code(body: &Value) -> &str {
-    body.pointer("/error/code").and_then(Value::as_str).unwrap_or_default()
+    body.pointer("/error/code")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }

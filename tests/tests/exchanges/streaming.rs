@@ -15,13 +15,20 @@ fn streams_both_ways(path: &'static str, framing: &str) {
     let (half, event) = (Signal::default(), Signal::default());
     let (server_half, server_event) = (half.clone(), event.clone());
     let chunked = framing == "chunked";
-    let halves = [r#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","#, r#""content":"hi"}]}"#];
+    let halves = [
+        r#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","#,
+        r#""content":"hi"}]}"#,
+    ];
     let reports = provider::start(&world, move |mut wire| {
         let head = wire.head()?;
         let mut body = Vec::new();
         let chunked = head.header("transfer-encoding").is_some();
         while body.len() < halves[0].len() {
-            let piece = if chunked { wire.chunk()?.unwrap_or_default() } else { wire.take(halves[0].len())? };
+            let piece = if chunked {
+                wire.chunk()?.unwrap_or_default()
+            } else {
+                wire.take(halves[0].len())?
+            };
             body.extend(piece);
         }
         server_half.give();
@@ -32,7 +39,9 @@ fn streams_both_ways(path: &'static str, framing: &str) {
         } else {
             body.extend(wire.take(halves[1].len())?);
         }
-        wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        wire.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )?;
         wire.send_chunk("data: {\"first\":1}\n\n")?;
         server_event.wait();
         wire.send_chunk("data: {\"second\":2}\n\n")?;
@@ -47,9 +56,17 @@ fn streams_both_ways(path: &'static str, framing: &str) {
     } else {
         format!("Content-Length: {}", halves.concat().len())
     };
-    wire.send(format!("POST {path} HTTP/1.1\r\nHost: api.openai.com\r\n{how}\r\n\r\n")).unwrap();
+    wire.send(format!(
+        "POST {path} HTTP/1.1\r\nHost: api.openai.com\r\n{how}\r\n\r\n"
+    ))
+    .unwrap();
     let send = |wire: &mut weir_tests::captured::Wire<_>, half: &str| {
-        if chunked { wire.send_chunk(half) } else { wire.send(half) }.unwrap();
+        if chunked {
+            wire.send_chunk(half)
+        } else {
+            wire.send(half)
+        }
+        .unwrap();
     };
     send(&mut wire, halves[0]);
     half.wait();
@@ -71,9 +88,13 @@ fn streams_both_ways(path: &'static str, framing: &str) {
     );
     drop(wire);
     let sent = reports.recv().unwrap();
-    let sent: serde_json::Value = serde_json::from_str(&sent).unwrap_or_else(|error| panic!("{error}: {sent}"));
+    let sent: serde_json::Value =
+        serde_json::from_str(&sent).unwrap_or_else(|error| panic!("{error}: {sent}"));
     assert_eq!(sent.pointer("/messages/0/content"), Some(&json!("hi")));
-    dialer.finish().only_exchange().assert(&json!({"weir.outcome": "completed", "weir.stream": true}));
+    dialer
+        .finish()
+        .only_exchange()
+        .assert(&json!({"weir.outcome": "completed", "weir.stream": true}));
 }
 
 #[test]
@@ -104,7 +125,9 @@ fn half_an_event_is_passed_on_at_once() {
     let server_seen = seen.clone();
     let reports = provider::start(&world, move |mut wire| {
         wire.whole()?;
-        wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        wire.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )?;
         wire.send_chunk("data: {\"hal")?;
         server_seen.wait();
         wire.send_chunk("f\":1}\n\ndata: [DONE]\n\n")?;
@@ -155,8 +178,17 @@ fn bodies_pass_unchanged_whatever_they_hold() {
     let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
     let mut wire = openai(&world, &dialer);
     let mut hashes = String::new();
-    for path in ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/files"] {
-        for kind in ["application/json", "text/event-stream", "application/octet-stream"] {
+    for path in [
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1/files",
+    ] {
+        for kind in [
+            "application/json",
+            "text/event-stream",
+            "application/octet-stream",
+        ] {
             for body in &strange {
                 let head = format!(
                     "POST {path} HTTP/1.1\r\nHost: api.openai.com\r\nx-answer: {kind}\r\nContent-Length: {}\r\n\r\n",
