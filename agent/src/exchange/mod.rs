@@ -144,6 +144,8 @@ impl Settlement {
         self.answered(status);
         let outcome = if refusal.is_upstreams() {
             Outcome::UpstreamError
+        } else if refusal.is_clients() {
+            Outcome::ClientGone
         } else {
             Outcome::Denied
         };

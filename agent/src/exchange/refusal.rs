@@ -22,8 +22,10 @@ pub(super) enum Refusal {
     BadPath,
     /// There is no credential to send.
     NoCredential { host: String, reason: String },
-    /// The client's body broke off.
+    /// The client's body is not framed as it should be.
     IncompleteRequest(String),
+    /// The client went away in the middle of its body.
+    ClientGone(String),
     /// The provider could not be reached or did not answer.
     Upstream { host: String, error: Box<UpstreamError> },
     /// The provider switched protocols without having been asked to.
@@ -42,12 +44,26 @@ impl Refusal {
 
     pub(super) fn from_upstream(host: &str, error: UpstreamError) -> Self {
         match error {
-            UpstreamError::RequestBody { source } => Self::IncompleteRequest(source.to_string()),
+            UpstreamError::RequestBody { source } => Self::from_request_body(&source),
             error => Self::Upstream {
                 host: host.to_owned(),
                 error: Box::new(error),
             },
         }
+    }
+
+    /// Why the client's body could not be read to its end.
+    pub(super) fn from_request_body(error: &hyper::Error) -> Self {
+        if is_hang_up(error) {
+            Self::ClientGone(error.to_string())
+        } else {
+            Self::IncompleteRequest(error.to_string())
+        }
+    }
+
+    /// Whether it was the client who ended the exchange. There is an answer all the same: it may have closed only its own side.
+    pub(super) fn is_clients(&self) -> bool {
+        matches!(self, Self::ClientGone(_))
     }
 
     /// Whether the request was fine and upstream failed it.
@@ -65,7 +81,7 @@ impl Refusal {
             Self::Tunnel => "weir_tunnel_refused",
             Self::BadPath => "weir_invalid_path",
             Self::NoCredential { .. } => "weir_no_credential",
-            Self::IncompleteRequest(_) => "weir_incomplete_request",
+            Self::IncompleteRequest(_) | Self::ClientGone(_) => "weir_incomplete_request",
             Self::Failed { .. } => "weir_upstream_failed",
             Self::UnaskedSwitch => "weir_upstream_invalid",
             Self::Upstream { error, .. } => match **error {
@@ -88,7 +104,7 @@ impl Refusal {
         match self {
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Tunnel => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadPath | Self::IncompleteRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadPath | Self::IncompleteRequest(_) | Self::ClientGone(_) => StatusCode::BAD_REQUEST,
             Self::NoCredential { .. } => StatusCode::UNAUTHORIZED,
             Self::Failed { status, .. } => *status,
             Self::UnaskedSwitch => StatusCode::BAD_GATEWAY,
@@ -122,7 +138,7 @@ impl Refusal {
             Self::NoCredential { host, reason } => {
                 format!("Weir has no credential for {host}: {reason}. Nothing was sent to {host}.")
             }
-            Self::IncompleteRequest(reason) => {
+            Self::IncompleteRequest(reason) | Self::ClientGone(reason) => {
                 format!("The request's body broke off before its end ({reason}).")
             }
             Self::UnaskedSwitch => "The provider switched protocols without having been asked to.".to_owned(),
@@ -142,7 +158,9 @@ impl Refusal {
     fn is_final(&self) -> bool {
         match self {
             Self::Misdirected { .. } | Self::Tunnel | Self::BadPath | Self::NoCredential { .. } => true,
-            Self::IncompleteRequest(_) | Self::Failed { .. } | Self::UnaskedSwitch => false,
+            Self::IncompleteRequest(_) | Self::ClientGone(_) | Self::Failed { .. } | Self::UnaskedSwitch => {
+                false
+            }
             Self::Upstream { error, .. } => {
                 matches!(
                     **error,
@@ -171,6 +189,27 @@ impl Refusal {
         }
         response
     }
+}
+
+/// Whether reading from a client failed because nothing more can come from it.
+fn is_hang_up(error: &hyper::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<hyper::Error>()
+            && (error.is_incomplete_message() || error.is_closed() || error.is_canceled())
+        {
+            return true;
+        }
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            return matches!(
+                error.kind(),
+                UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
+            );
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn mend(error: &UpstreamError) -> &'static str {

@@ -113,7 +113,7 @@ impl Held {
         while bytes < MOST_HELD_BYTES && !incoming.is_end_stream() {
             let frame = match timeout(LONGEST_PAUSE, incoming.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(Refusal::IncompleteRequest(error.to_string())),
+                Ok(Some(Err(error))) => return Err(Refusal::from_request_body(&error)),
                 Ok(None) => {
                     return Ok(Self {
                         chunks,

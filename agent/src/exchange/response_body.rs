@@ -78,11 +78,13 @@ pub(super) fn observe(
             });
         }
     }
+    settlement.streams(stream);
     if head.status.is_success() && settlement.endpoint().counts_tokens() {
-        settlement.scan(
-            ResponseScan::new(settlement.endpoint(), content_type, content_encoding),
-            stream,
-        );
+        settlement.scan(ResponseScan::new(
+            settlement.endpoint(),
+            content_type,
+            content_encoding,
+        ));
     }
     let reshape = if stream && settlement.added_usage() {
         Reshape::new(content_encoding)

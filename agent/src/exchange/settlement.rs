@@ -92,9 +92,13 @@ impl Settlement {
         self.record.status = Some(status);
     }
 
-    /// The answer has a body that may carry usage.
-    pub(super) fn scan(&mut self, response: ResponseScan, stream: bool) {
+    /// The answer is a stream of events, or is not.
+    pub(super) fn streams(&mut self, stream: bool) {
         self.record.stream = stream;
+    }
+
+    /// The answer has a body that may carry usage.
+    pub(super) fn scan(&mut self, response: ResponseScan) {
         self.response = Some(response);
     }
 

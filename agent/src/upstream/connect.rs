@@ -26,12 +26,13 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// alone is no reason to give up.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(45);
 
-/// How much of one answer may wait for a client that reads slowly.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// How many bytes of one answer may wait here for their client to read on.
+const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// The same for all answers of a connection. h2 allows small DATA frames in proportion to it, and closes the connection beyond
-/// that: with the default, a burst of some hundred tokens in frames of their own would be one too many.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// The same for all answers of a connection. Larger than its streams could fill in good order: h2 ends a connection whose unread
+/// small frames exceed a share of this window, so that with a tight one a single client that pauses, or a burst of short
+/// events on many streams, would cost all others their answers.
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
 /// Opens a TCP connection to an address, as a relay or below TLS.
 pub(crate) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
@@ -136,8 +137,8 @@ where
         Protocol::Http2 => {
             let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
-                .initial_stream_window_size(STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
                 .handshake(io)
                 .await
                 .map_err(failed)?;

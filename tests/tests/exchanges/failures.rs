@@ -51,7 +51,6 @@ fn fails_with(world: &World, status: u16, wanted: &str) {
             "weir.outcome": "upstream_error",
             "weir.error.code": wanted,
             "http.response.status_code": status,
-            "gen_ai.request.model": "gpt-4o-mini",
             "weir.usage": "none",
         }));
     }

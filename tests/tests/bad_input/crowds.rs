@@ -1,0 +1,68 @@
+//! Many connections that come to nothing.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use weir_tests::captured::Dialer;
+use weir_tests::captured::tls::Greeting;
+use weir_tests::world::World;
+
+use super::{OPENAI, finish};
+
+#[test]
+fn ten_thousand_connections_leave_nothing() {
+    let world = World::new();
+    let dialer = Dialer::start(world.weir().metrics());
+    let mut hello = Vec::new();
+    Greeting::to("api.openai.com")
+        .client(&world)
+        .write_tls(&mut hello)
+        .unwrap();
+    let half = &hello[..hello.len() / 2];
+    let ways: [fn(&mut TcpStream, &[u8], &[u8]); 5] = [
+        |_, _, _| {},
+        // A hello that is never finished.
+        |stream, half, _| stream.write_all(half).unwrap(),
+        // A handshake that is never finished, and one that is answered before it is given up.
+        |stream, _, hello| stream.write_all(hello).unwrap(),
+        |stream, _, hello| {
+            stream.write_all(hello).unwrap();
+            stream.read_exact(&mut [0; 100]).unwrap();
+        },
+        |stream, half, _| {
+            stream.write_all(half).unwrap();
+            socket2::SockRef::from(&*stream)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+        },
+    ];
+    // Held for a while, so that there are always some hundred at a time.
+    let mut open = std::collections::VecDeque::new();
+    for number in 0..10_000 {
+        let mut stream = dialer.connect(OPENAI);
+        let way = ways.get(number % ways.len()).unwrap();
+        way(&mut stream, half, &hello);
+        open.push_back(stream);
+        if open.len() > 200 {
+            open.pop_front();
+        }
+    }
+    drop(open);
+    finish(&world, dialer, "/v1/models");
+}
+
+#[test]
+fn many_idle_connections_cost_little() {
+    let world = World::new();
+    let dialer = Dialer::start(world.weir());
+    let mut open = Vec::new();
+    for _ in 0..300 {
+        let mut wire = super::openai(&world, &dialer);
+        let request = "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n";
+        assert_eq!(wire.exchange(request).unwrap().head.status(), 200);
+        open.push(wire);
+    }
+    drop(open);
+    finish(&world, dialer, "/v1/models");
+}
