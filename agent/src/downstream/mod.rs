@@ -1,6 +1,7 @@
 //! From a captured connection to what it is: relayed, or served.
 
 mod distrusted;
+mod first_bytes;
 pub(crate) mod host;
 mod http;
 mod relay;
@@ -11,12 +12,8 @@ mod tls;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::capture::{CapturedConnection, Origin};
 use crate::exchange::{Connection, Services};
@@ -24,15 +21,10 @@ use crate::telemetry::record::ConnectionKind;
 use crate::trust::{DistrustReporter, LocalAuthority, is_distrust, may_be_distrust};
 use crate::upstream::{self, Protocol};
 use distrusted::Distrusted;
+use first_bytes::FirstBytes;
 use replay::Replay;
-use sniff::{Sniffer, Verdict};
+use sniff::Verdict;
 use tls::Terminator;
-
-/// How long a client may be silent before the server is asked whether it speaks first.
-const LONGEST_SILENCE: Duration = Duration::from_millis(200);
-
-/// How long a client may pause in the middle of its hello or its request's head before what there is goes to the real server.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Serves captured connections.
 #[derive(Debug)]
@@ -195,67 +187,5 @@ impl Downstream {
             self.services.telemetry.relayed_to(host);
         }
         relay::relay(bytes, client, server).await
-    }
-}
-
-/// What a connection began with.
-struct FirstBytes {
-    stream: TcpStream,
-    bytes: bytes::Bytes,
-    verdict: Verdict,
-    /// The connection to the original destination, where it had to be made to see who speaks first.
-    server: Option<TcpStream>,
-}
-
-impl FirstBytes {
-    async fn read(mut stream: TcpStream, destination: SocketAddr) -> io::Result<Self> {
-        // `peek` and not `readable`: a socket fresh from accept counts as readable until a read has shown that it isn't.
-        let server = match timeout(LONGEST_SILENCE, stream.peek(&mut [0])).await {
-            Ok(spoken) => {
-                spoken?;
-                None
-            }
-            Err(_) => {
-                let server = upstream::dial(destination).await?;
-                let (mut clients, mut servers) = ([0], [0]);
-                let server_first = tokio::select! {
-                    biased;
-                    spoken = stream.peek(&mut clients) => { spoken?; false }
-                    // Its end, or its error, is for the relay to pass on.
-                    _ = server.peek(&mut servers) => true,
-                };
-                if server_first {
-                    let bytes = bytes::Bytes::new();
-                    return Ok(Self {
-                        stream,
-                        bytes,
-                        verdict: Verdict::Other,
-                        server: Some(server),
-                    });
-                }
-                Some(server)
-            }
-        };
-        let mut sniffer = Sniffer::new();
-        let mut bytes = BytesMut::with_capacity(2048);
-        loop {
-            let verdict = match timeout(LONGEST_PAUSE, stream.read_buf(&mut bytes)).await {
-                Ok(count) => match count? {
-                    // The client has said all it will: what there is goes to the real server as it is.
-                    0 => Verdict::Other,
-                    _ => sniffer.verdict(&bytes),
-                },
-                // It may be waiting for an answer: what looks like the beginning of a request can be the whole of another protocol's.
-                Err(_) => Verdict::Other,
-            };
-            if !matches!(verdict, Verdict::More) {
-                return Ok(Self {
-                    stream,
-                    bytes: bytes.freeze(),
-                    verdict,
-                    server,
-                });
-            }
-        }
     }
 }

@@ -49,6 +49,11 @@ impl Sniffer {
         }
     }
 
+    /// Whether a TLS handshake has begun.
+    pub(crate) fn has_seen_tls(&self) -> bool {
+        matches!(self.state, State::Tls(_))
+    }
+
     /// Takes all bytes that have come so far (each call repeats those of the last) and says what they are.
     pub(crate) fn verdict(&mut self, bytes: &[u8]) -> Verdict {
         if let State::Undecided = self.state {

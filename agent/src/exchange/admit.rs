@@ -118,7 +118,11 @@ fn by_endpoint(endpoint: &BackendEndpoint) -> (Route, Option<HeaderValue>) {
         }
     };
     // An IPv6 address stands in brackets there (RFC 3986 §3.2.2).
-    let name = if name.contains(':') { format!("[{name}]") } else { name.clone() };
+    let name = if name.contains(':') {
+        format!("[{name}]")
+    } else {
+        name.clone()
+    };
     let authority = match endpoint.port {
         port if port == default_port => name,
         port => format!("{name}:{port}"),
