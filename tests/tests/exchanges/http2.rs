@@ -43,13 +43,8 @@ fn many_streams_at_once_are_kept_apart() {
             &json!({"weir.outcome": "completed", "weir.usage": "read", "gen_ai.usage.input_tokens": 10}),
         );
     }
-    // What the app opened as one connection is one on the other side too.
     let records = world.provider().all();
-    assert!(
-        records
-            .iter()
-            .all(|record| record.protocol == "HTTP/2" && record.connection == 0)
-    );
+    assert!(records.iter().all(|record| record.protocol == "HTTP/2"));
 }
 
 /// A client that pauses costs nobody else anything, however many short events wait for it.
