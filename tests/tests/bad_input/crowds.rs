@@ -10,6 +10,9 @@ use weir_tests::world::World;
 
 use super::{OPENAI, finish};
 
+/// What is done with a connection, given half a hello and a whole one.
+type Way = fn(&mut TcpStream, &[u8], &[u8]);
+
 #[test]
 fn ten_thousand_connections_leave_nothing() {
     let world = World::new();
@@ -20,7 +23,7 @@ fn ten_thousand_connections_leave_nothing() {
         .write_tls(&mut hello)
         .unwrap();
     let half = &hello[..hello.len() / 2];
-    let ways: [fn(&mut TcpStream, &[u8], &[u8]); 5] = [
+    let ways: [Way; 5] = [
         |_, _, _| {},
         // A hello that is never finished.
         |stream, half, _| stream.write_all(half).unwrap(),
