@@ -459,6 +459,16 @@ fn a_hundred_requests_at_once_are_kept_apart() {
         r#"for i in $(seq 100); do curl -sSf -d '{{"model":"gpt-4o","messages":[{{"role":"user","content":"'number$i'"}}]}}' {CHAT} | grep -q "number$i\"" || echo wrong $i & done; wait"#
     );
     let finished = world.weir().run(&["bash", "-c", &script]).assert_exit(0);
-    assert_eq!(finished.stdout, "");
+    assert_eq!(
+        finished.stdout,
+        "",
+        "{}\n{:?}",
+        finished.stderr,
+        finished
+            .access_log
+            .iter()
+            .filter(|line| line.text("weir.outcome") != "completed")
+            .collect::<Vec<_>>()
+    );
     assert_eq!(finished.access_log.len(), 100);
 }
