@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
+use weir_tests::world::leftovers::KernelObjects;
 use weir_tests::world::run::METRICS;
 use weir_tests::world::{KEY, World, cgroup, leftovers};
 
@@ -296,7 +297,40 @@ fn killed_with_open_the_command_gets_sigterm_and_the_next_run_sweeps_up() {
     let left = leftovers::cgroups(world.control_group());
     assert!(left.len() <= 1, "at most an empty cgroup: {left:?}");
     for path in left {
-        assert!(cgroup::processes(&path).is_empty());
+        assert!(cgroup::wait_until_empty(&path), "{:?}", cgroup::processes(&path));
+    }
+    world.weir().run(&["true"]).assert_exit(0);
+}
+
+/// Sockets that listen in the world's network.
+fn listeners() -> usize {
+    let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
+        .map(|path| std::fs::read_to_string(path).unwrap());
+    // proc_net_tcp(5): the fourth field is the state, 0A is LISTEN.
+    tables
+        .iter()
+        .flat_map(|table| table.lines())
+        .filter(|line| line.split_whitespace().nth(3) == Some("0A"))
+        .count()
+}
+
+#[test]
+fn nothing_is_left_in_the_kernel_however_it_ended() {
+    let world = World::new();
+    let before = listeners();
+    for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
+        let mut running = world.weir().spawn(&["cat"]);
+        running.write_line("ready");
+        running.wait_for_stdout("ready");
+        let held = KernelObjects::held_by(running.process());
+        assert!(!held.is_empty(), "Weir has programs in the kernel while it runs");
+        assert!(listeners() > before);
+        if let Some(signal) = signal {
+            running.signal(signal);
+        }
+        running.wait();
+        held.assert_gone();
+        assert_eq!(listeners(), before);
     }
     world.weir().run(&["true"]).assert_exit(0);
 }

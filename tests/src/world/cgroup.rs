@@ -87,16 +87,21 @@ pub fn descendants(path: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Waits until no process is in the cgroup or below; false if one stays for a minute.
+pub fn wait_until_empty(path: &Path) -> bool {
+    let events = path.join("cgroup.events");
+    super::wait::for_file(&events, || {
+        !fs::read_to_string(&events)
+            .unwrap_or_default()
+            .contains("populated 1")
+    })
+}
+
 impl Drop for ControlGroup {
     fn drop(&mut self) {
         // cgroup.kill came with Linux 5.14; Weir's floor is 5.15.
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
-        let events = self.path.join("cgroup.events");
-        super::wait::for_file(&events, || {
-            !fs::read_to_string(&events)
-                .unwrap_or_default()
-                .contains("populated 1")
-        });
+        wait_until_empty(&self.path);
         for directory in self.below() {
             let _ = fs::remove_dir(directory);
         }

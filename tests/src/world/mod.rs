@@ -9,6 +9,7 @@ pub mod log;
 pub mod namespace;
 pub mod run;
 pub mod servers;
+mod stream;
 pub mod wait;
 
 use std::net::SocketAddr;
