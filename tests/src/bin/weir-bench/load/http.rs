@@ -169,10 +169,10 @@ impl Client {
         Ok(())
     }
 
-    /// Begins a stream on each connection, reads its first chunk, and leaves it open.
+    /// Begins a stream on each connection that has none, reads its first chunk, and leaves it open.
     pub(super) async fn hold(&mut self) -> Outcome {
         let question = Question::stream(1, "hold")?;
-        for sender in &mut self.connections {
+        for sender in self.connections.iter_mut().skip(self.held.len()) {
             let mut response = begin(sender, &question).await?;
             response.body_mut().frame().await.ok_or("the stream ended")??;
             self.held.push(response);
