@@ -1,5 +1,6 @@
-//! The project's own commands: `cargo xtask demo | test | build | setup`.
+//! The project's own commands: `cargo xtask demo | test | bench | build | setup`.
 
+mod bench;
 mod build;
 mod demo;
 mod setup;
@@ -24,6 +25,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Runs every check and every test; the last line is `N passed, N failed`.
     Test(test::Arguments),
+    /// Compares Weir with a bare proxy, and prints the ratios beside their budgets.
+    Bench(bench::Arguments),
     /// Leaves target/release/weir.
     Build,
     /// Installs what building and testing need, and is done at once if it is there.
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => return test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Build => setup::toolchain().and_then(|()| build::release()),
         Command::Setup => setup::everything(),
     };
