@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -98,7 +99,13 @@ async fn open(route: &Route) -> Result<TcpStream, UpstreamError> {
         _ => UpstreamError::from_connect(route, error),
     };
     let (host, port) = match &route.address {
-        Address::Socket(address) => return dial(*address).await.map_err(failed),
+        Address::Socket(address) => match dial(*address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => match name_behind(route, &error) {
+                Some(name) => (name, address.port()),
+                None => return Err(failed(error)),
+            },
+        },
         Address::Name { host, port } => (host.as_str(), *port),
     };
     let unresolved = |source| UpstreamError::Unresolved {
@@ -113,6 +120,24 @@ async fn open(route: &Route) -> Result<TcpStream, UpstreamError> {
         }
     }
     Err(last)
+}
+
+/// The name whose other addresses are worth a try: there is no way to the one that was dialled. Uncaptured, the app's connect()
+/// would have failed at once, and the app would have gone on to the next; captured, it has succeeded, and so that is up to us.
+/// Whoever answers has to prove the name in any case.
+fn name_behind<'a>(route: &'a Route, error: &io::Error) -> Option<&'a str> {
+    use io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable};
+    let unroutable = matches!(
+        error.kind(),
+        NetworkUnreachable | HostUnreachable | AddrNotAvailable
+    );
+    match &route.security {
+        Security::Tls {
+            server_name: ServerName::DnsName(name),
+            ..
+        } if unroutable => Some(name.as_ref()),
+        _ => None,
+    }
 }
 
 async fn handshake<S>(route: &Route, protocol: Protocol, stream: S) -> Result<Sender, UpstreamError>

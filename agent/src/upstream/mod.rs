@@ -11,6 +11,7 @@ pub(crate) use connect::dial;
 pub use error::UpstreamError;
 pub(crate) use pool::{Lease, Pool};
 pub(crate) use route::{Address, Route, Security};
+use sender::Sender;
 pub(crate) use sender::{BodyError, Protocol, RequestBody};
 pub use tls::{PublicRoots, UpstreamTls};
 
@@ -53,16 +54,7 @@ impl Upstream {
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
         loop {
-            let idle = pool.take(route, protocol);
-            let reused = idle.is_some();
-            let mut sender = match idle {
-                Some(sender) => sender,
-                None => {
-                    let sender = connect::connect(route, protocol, &self.tls).await?;
-                    pool.share(route, protocol, &sender);
-                    sender
-                }
-            };
+            let (mut sender, reused) = self.sender(pool, route, protocol).await?;
             match sender.send(request).await {
                 Ok(response) => return Ok((response, Lease::new(pool, route, protocol, sender))),
                 Err(failure) => match failure.unsent {
@@ -71,5 +63,30 @@ impl Upstream {
                 },
             }
         }
+    }
+
+    /// A connection that takes a request, and whether it has been there before.
+    async fn sender(
+        &self,
+        pool: &Pool,
+        route: &Arc<Route>,
+        protocol: Protocol,
+    ) -> Result<(Sender, bool), UpstreamError> {
+        if let Some(sender) = pool.take(route, protocol) {
+            return Ok((sender, true));
+        }
+        let mut _opener = None;
+        if protocol == Protocol::Http2 {
+            _opener = pool.opener(route).await;
+            // Whoever was waited for, or came first by a hair, may have opened it.
+            if let Some(sender) = pool.take(route, protocol) {
+                return Ok((sender, true));
+            }
+        }
+        // Boxed, for it is rare and large: inline it would make every exchange's future as large, and hyper keeps
+        // the room for one with each idle connection.
+        let sender = Box::pin(connect::connect(route, protocol, &self.tls)).await?;
+        pool.share(route, protocol, &sender);
+        Ok((sender, false))
     }
 }

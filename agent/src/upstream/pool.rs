@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::route::Route;
 use super::sender::{Protocol, Sender};
@@ -16,6 +17,32 @@ const MOST_IDLE: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     idle: Mutex<Vec<Idle>>,
+    opening: Mutex<Vec<Opening>>,
+}
+
+/// A connection that is being opened and may turn out to serve many exchanges.
+#[derive(Debug)]
+struct Opening {
+    route: Arc<Route>,
+    /// Closed when it is open, or has failed.
+    done: Arc<Semaphore>,
+}
+
+/// Held by whoever opens a connection that others wait for.
+#[derive(Debug)]
+pub(super) struct Opener<'a> {
+    pool: &'a Pool,
+    done: Arc<Semaphore>,
+}
+
+impl Drop for Opener<'_> {
+    fn drop(&mut self) {
+        self.pool
+            .opening
+            .lock()
+            .retain(|opening| !Arc::ptr_eq(&opening.done, &self.done));
+        self.done.close();
+    }
 }
 
 #[derive(Debug)]
@@ -40,6 +67,29 @@ impl Pool {
             Sender::Http2(sender) => Some(Sender::Http2(sender.clone())),
             Sender::Http1(_) => Some(idle.remove(index).sender),
         }
+    }
+
+    /// Whether to open a connection by this route oneself. Many exchanges of one connection of HTTP/2 begin at once; were each to open
+    /// a connection, there would be as many as exchanges. So one does, and the others wait to see whether they can share it:
+    /// `None` once it is there or has failed. Then each may open its own, for a server may speak HTTP/1.1 only.
+    pub(super) async fn opener(&self, route: &Arc<Route>) -> Option<Opener<'_>> {
+        let done = {
+            let mut opening = self.opening.lock();
+            match opening.iter().find(|opening| opening.route == *route) {
+                Some(opening) => Arc::clone(&opening.done),
+                None => {
+                    let done = Arc::new(Semaphore::new(0));
+                    opening.push(Opening {
+                        route: Arc::clone(route),
+                        done: Arc::clone(&done),
+                    });
+                    return Some(Opener { pool: self, done });
+                }
+            }
+        };
+        // It has no permits: this returns, with an error, when it is closed.
+        let _ = done.acquire().await;
+        None
     }
 
     /// Makes a new connection known to others at once, where they can use it beside its first exchange.

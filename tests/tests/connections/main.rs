@@ -5,6 +5,7 @@ mod distrust;
 mod greetings;
 mod misdirected;
 mod relayed;
+mod unroutable;
 
 /// What providers' names resolve to.
 const OPENAI: &str = "203.0.113.20:443";
