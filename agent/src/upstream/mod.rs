@@ -58,7 +58,9 @@ impl Upstream {
             let mut sender = match idle {
                 Some(sender) => sender,
                 None => {
-                    let sender = connect::connect(route, protocol, &self.tls).await?;
+                    // Boxed, for it is rare and large: inline it would make every exchange's future as large, and hyper keeps
+                    // the room for one with each idle connection.
+                    let sender = Box::pin(connect::connect(route, protocol, &self.tls)).await?;
                     pool.share(route, protocol, &sender);
                     sender
                 }
