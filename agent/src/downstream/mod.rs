@@ -55,9 +55,10 @@ impl Downstream {
         }
     }
 
+    /// Its stages are boxed each: together they are large, and most are over when a connection comes to rest for minutes.
     async fn sort(&self, stream: TcpStream, origin: &Origin) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let mut first = match FirstBytes::read(stream, origin.destination).await {
+        let mut first = match Box::pin(FirstBytes::read(stream, origin.destination)).await {
             Ok(first) => first,
             Err(error) => {
                 self.count_refused();
@@ -70,9 +71,9 @@ impl Downstream {
                 let host = hello.server_name().map(str::to_ascii_lowercase);
                 match host {
                     Some(host) if self.answers_for(&host) && tls::speaks_http(&hello) => {
-                        self.terminate(*accepted, host.into(), first, origin).await
+                        Box::pin(self.terminate(*accepted, host.into(), first, origin)).await
                     }
-                    host => self.relay(first, origin, host.as_deref()).await,
+                    host => Box::pin(self.relay(first, origin, host.as_deref())).await,
                 }
             }
             Verdict::PlaintextHttp { host: Some(host) } if self.answers_for(&host) => {
@@ -88,11 +89,11 @@ impl Downstream {
                     destination,
                     Protocol::Http1,
                 );
-                http::serve(connection, Replay::new(first.bytes, first.stream)).await;
+                Box::pin(http::serve(connection, Replay::new(first.bytes, first.stream))).await;
                 Ok(())
             }
-            Verdict::PlaintextHttp { host } => self.relay(first, origin, host.as_deref()).await,
-            Verdict::Other | Verdict::More => self.relay(first, origin, None).await,
+            Verdict::PlaintextHttp { host } => Box::pin(self.relay(first, origin, host.as_deref())).await,
+            Verdict::Other | Verdict::More => Box::pin(self.relay(first, origin, None)).await,
         }
     }
 
@@ -117,7 +118,9 @@ impl Downstream {
         origin: &Origin,
     ) -> io::Result<()> {
         match self.distrusted.verdict(&origin.command, &host) {
-            Some(weir_api::OnUntrusted::Relay) => return self.relay(first, origin, Some(&host)).await,
+            Some(weir_api::OnUntrusted::Relay) => {
+                return Box::pin(self.relay(first, origin, Some(&host))).await;
+            }
             Some(weir_api::OnUntrusted::Refuse) => {
                 self.count_refused();
                 relay::reset(first.stream);
@@ -127,11 +130,12 @@ impl Downstream {
         }
         let _active = self.services.telemetry.connection(ConnectionKind::Terminated);
         // The handshake goes on from the bytes that the sniffer was given; the socket has only what came after them.
-        match self.terminator.handshake(accepted, first.stream).await {
+        drop(first.bytes);
+        match Box::pin(self.terminator.handshake(accepted, first.stream)).await {
             Ok((stream, protocol)) => {
                 let connection =
                     Connection::new(Arc::clone(&self.services), host, origin.destination, protocol);
-                http::serve(connection, stream).await;
+                Box::pin(http::serve(connection, stream)).await;
                 Ok(())
             }
             Err(error) => {

@@ -1,6 +1,7 @@
 //! A request's body on its way up: read as it passes, and changed, where it must be, by a splice of the bytes concerned.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,6 +14,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use weir_ai::{Endpoint, Provider, RequestScan, Splice};
 
@@ -98,6 +100,29 @@ fn may_need_splice(endpoint: Endpoint) -> bool {
     matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions)
 }
 
+/// The next frame, or an error where the client pauses.
+///
+/// Nearly always it came together with the head, and hyper hands it over at this task's next turn. Only then a timer is started, for
+/// that costs a lock and often a system call.
+async fn frame_before_pause(
+    incoming: &mut Incoming,
+) -> Result<Option<Result<Frame<Bytes>, hyper::Error>>, Elapsed> {
+    let mut turns = 0;
+    let at_hand = poll_fn(|context| match Pin::new(&mut *incoming).poll_frame(context) {
+        Poll::Ready(frame) => Poll::Ready(Some(frame)),
+        Poll::Pending if turns > 0 => Poll::Ready(None),
+        Poll::Pending => {
+            turns += 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    match at_hand.await {
+        Some(frame) => Ok(frame),
+        None => timeout(LONGEST_PAUSE, incoming.frame()).await,
+    }
+}
+
 /// The first part of a body, or all of it.
 struct Held {
     chunks: Vec<Frame<Bytes>>,
@@ -111,7 +136,7 @@ impl Held {
         let mut chunks = Vec::new();
         let mut bytes = 0;
         while bytes < MOST_HELD_BYTES && !incoming.is_end_stream() {
-            let frame = match timeout(LONGEST_PAUSE, incoming.frame()).await {
+            let frame = match frame_before_pause(&mut incoming).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Err(Refusal::from_request_body(&error)),
                 Ok(None) => {
