@@ -118,7 +118,7 @@ fn a_rotated_secret_is_used_by_the_next_request() {
     // As editors and Kubernetes do it: a new file takes the old one's place.
     let next = world.write("next.yaml", configuration::standard(&world));
     std::fs::rename(next, path).unwrap();
-    running.wait_for_stderr("configuration");
+    running.wait_for_stderr("configuration taken");
     assert_eq!(ask(&mut running, 2), "status 200");
     running.write_line("exit 0");
     running.finish().assert_exit(0);
@@ -139,7 +139,7 @@ fn a_bad_change_is_refused_whole_and_the_last_good_stays() {
     assert!(said.contains(".yaml:"), "{said}");
     assert_eq!(ask(&mut running, 2), "status 200");
     std::fs::write(&path, configuration::standard(&world).replace(KEY, "sk-other")).unwrap();
-    running.wait_for_stderr("configuration");
+    running.wait_for_stderr("configuration taken");
     running.write_line("exit 0");
     running.finish().assert_exit(0);
 }
@@ -165,7 +165,7 @@ fn a_change_cuts_no_stream() {
     running.write_line("before the change");
     running.wait_for_stdout("before the change");
     std::fs::write(path, configuration::standard(&world).replace(KEY, "sk-other")).unwrap();
-    running.wait_for_stderr("configuration");
+    running.wait_for_stderr("configuration taken");
     running.write_line("after the change");
     running.wait_for_stdout("after the change");
     running.finish().assert_exit(0);

@@ -195,7 +195,7 @@ fn metrics_are_served_while_it_runs() {
 }
 
 #[test]
-fn the_access_log_can_be_standard_output_and_holds_no_body_and_no_key() {
+fn the_access_log_holds_no_body_and_no_key() {
     let world = World::new();
     let finished = world.weir().run(&["sh", "-c", ASK]).assert_exit(0);
     let line = finished.only_exchange().to_string();
