@@ -127,7 +127,7 @@ impl Capture {
         }
     }
 
-    /// The listener's ports on 127.0.0.1 and, where there is IPv6, on [::1].
+    /// The listener's ports on 127.0.0.1 and, where there is IPv6, on `[::1]`.
     pub fn listener_ports(&self) -> (u16, Option<u16>) {
         (
             self.listener.port_v4,

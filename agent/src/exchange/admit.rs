@@ -112,7 +112,7 @@ fn by_endpoint(endpoint: &BackendEndpoint) -> (Route, Option<HeaderValue>) {
             let security = Security::Tls {
                 server_name: ServerName::try_from(name.clone())
                     .expect("translate checks an endpoint's names"),
-                authorities: authorities.as_deref().map(Arc::from),
+                authorities: authorities.clone(),
             };
             (security, name, 443)
         }

@@ -1,7 +1,7 @@
 //! Weir's objects, and `translate`: objects to the snapshot that an agent serves from.
 //!
 //! There is one configuration model, Kubernetes objects. `weir run -f` reads them from a file with [`parse`], a controller from the API
-//! server; both come to the same [`Snapshot`] by the same [`translate`].
+//! server; both come to the same [`Snapshot`] by the same [`translate()`].
 
 mod load;
 mod names;

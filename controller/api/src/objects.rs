@@ -107,7 +107,7 @@ impl Place {
 /// Reads the objects of one text: YAML of one or several documents. `environment` is asked for the variables that Secrets name.
 ///
 /// # Errors
-/// Everything that is wrong with the objects by themselves; [`translate`](crate::translate) tells what is wrong between them.
+/// Everything that is wrong with the objects by themselves; [`translate`](crate::translate()) tells what is wrong between them.
 pub fn parse(
     source_name: &str,
     text: &str,

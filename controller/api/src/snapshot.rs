@@ -134,6 +134,6 @@ pub enum EndpointTls {
         /// The name that the certificate must have and that SNI says; `None`: the endpoint's host.
         server_name: Option<String>,
         /// Certificate authorities as PEM, at least one; `None`: the public roots.
-        authorities: Option<Vec<u8>>,
+        authorities: Option<Arc<[u8]>>,
     },
 }

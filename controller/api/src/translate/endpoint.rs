@@ -98,7 +98,7 @@ impl Translation<'_> {
         }
         EndpointTls::Verify {
             server_name: spec.server_name.clone(),
-            authorities: (!spec.ca_certificate_refs.is_empty()).then_some(authorities),
+            authorities: (!spec.ca_certificate_refs.is_empty()).then(|| authorities.into()),
         }
     }
 }
