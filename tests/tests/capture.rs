@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use weir_tests::world::binaries::built;
 use weir_tests::world::run::Running;
-use weir_tests::world::{FREE, KEY, World, namespace, servers};
+use weir_tests::world::{World, namespace, servers};
 
 const MODELS: &str = "https://api.openai.com/v1/models";
 
@@ -100,21 +100,6 @@ fn loopback_and_what_is_excluded_are_left_alone() {
 }
 
 #[test]
-fn a_dial_to_the_listener_is_reset() {
-    let world = World::new();
-    let finished = world.weir().run(&[
-        "sh",
-        "-c",
-        &format!("printf hello | {} raw 127.0.0.1:15001", probe()),
-    ]);
-    assert!(!finished.stdout.contains("hello"), "{}", finished.stdout);
-    assert!(
-        finished.stdout.contains("ConnectionReset") || finished.stderr.contains("onnection re"),
-        "{finished:?}"
-    );
-}
-
-#[test]
 fn ipv6_is_captured() {
     let world = World::new();
     let resolve = "api.openai.com:443:[2001:db8::20]";
@@ -182,46 +167,25 @@ fn killed_with_closed_nothing_gets_out() {
 
 #[test]
 fn hung_with_open_no_new_connection_is_lost_and_with_closed_none_gets_out() {
-    for (policy, status) in [("open", "after 200"), ("closed", "after 000")] {
+    for (policy, tries, last) in [("open", 60, "after 200"), ("closed", 5, "after 000")] {
         let world = World::new();
         let mut running = survivor(&world, policy);
         running.signal(Signal::SIGSTOP);
         // The heartbeat has to go stale first; until then a connection waits in the listener's queue.
-        let script = "for i in $(seq 60); do curl -sS -m 2 -o /dev/null -w 'after %{http_code} %{time_connect}\\n' https://plain.example/hello && break; sleep 0.5; done; echo over";
-        running.write_line(script);
-        let output = if policy == "open" {
-            running.wait_for_stdout(status)
-        } else {
-            String::new()
-        };
+        running.write_line(&format!(
+            "for i in $(seq {tries}); do curl -sS -m 2 -o /dev/null -w 'after %{{http_code}}\\n' https://plain.example/hello && break; sleep 0.5; done; echo over"
+        ));
+        let output = running.wait_for_stdout("over\n");
         running.signal(Signal::SIGCONT);
-        if policy == "open" {
-            assert!(output.contains(status), "{output}");
-        }
+        let answers: Vec<&str> = output.lines().filter(|line| line.starts_with("after ")).collect();
+        assert_eq!(answers.last(), Some(&last), "{policy}: {output}");
+        let got_out = world
+            .provider()
+            .all()
+            .iter()
+            .any(|record| record.path == "/hello");
+        assert_eq!(got_out, policy == "open", "{policy}: {output}");
         running.write_line("exit 0");
         running.wait();
     }
-}
-
-#[test]
-fn a_run_with_the_key_reaches_no_server_that_only_pretends_to_be_elsewhere() {
-    let world = World::new();
-    let reports = servers::start(FREE, 443, servers::sink);
-    let resolve = format!("api.openai.com:443:{FREE}");
-    let text = weir_tests::world::configuration::without_endpoint("openai");
-    let command = [
-        "curl",
-        "-sS",
-        "-m",
-        "60",
-        "--resolve",
-        &resolve,
-        "-w",
-        "%{http_code}",
-        MODELS,
-    ];
-    let finished = world.bare_weir().configuration(&text).run(&command);
-    assert!(!finished.stdout.ends_with("200"), "{}", finished.stdout);
-    drop(reports);
-    assert!(!finished.stdout.contains(KEY) && !finished.stderr.contains(KEY));
 }
