@@ -66,14 +66,11 @@ impl Credential {
             Auth::Unresolved(reason) => Self::Missing(reason.clone()),
             Auth::Key(key) => {
                 let header = backend.provider.dialect().credential_header();
-                match HeaderValue::try_from(format!("{}{}", header.prefix, key.expose_secret())) {
-                    Ok(mut value) => {
-                        value.set_sensitive(true);
-                        Self::Ours {
-                            name: header.name,
-                            value,
-                        }
-                    }
+                match header.value(key.expose_secret()) {
+                    Ok(value) => Self::Ours {
+                        name: header.name,
+                        value,
+                    },
                     Err(_) => {
                         Self::Missing("the Secret's value has bytes that no HTTP header may hold".to_owned())
                     }

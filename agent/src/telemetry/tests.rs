@@ -1,6 +1,5 @@
 //! Records for the tests of this room, and the whole of it at once.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -103,25 +102,4 @@ gpt-4o-mini         1       0  1,000     128     200  $0.0002604
 1 connection passed through untouched (pypi.org).
 "
     );
-}
-
-/// Prints what a settled exchange costs; asserts nothing. `cargo test --release -p weir-agent settle_cost -- --nocapture`
-#[test]
-fn settle_cost() {
-    const EXCHANGES: u32 = 20_000;
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let log = AccessLog::open(&directory.path().join("access.log")).expect("a log");
-    for (name, telemetry) in [
-        ("without an access log", Telemetry::new(None)),
-        ("with an access log", Telemetry::new(Some(log))),
-    ] {
-        let record = exchange("gpt-4o-mini");
-        let start = std::time::Instant::now();
-        for _ in 0..EXCHANGES {
-            telemetry.settle(&record);
-        }
-        let settled = start.elapsed();
-        telemetry.close().expect("all written");
-        let _ = writeln!(std::io::stderr(), "{name}: {:?} an exchange", settled / EXCHANGES);
-    }
 }

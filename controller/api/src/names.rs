@@ -28,7 +28,11 @@ pub(crate) fn host(name: &str) -> Option<String> {
     if name.ends_with('.') {
         return Some("ends with a dot: leave that out".to_owned());
     }
-    subdomain(name)
+    subdomain(name).or_else(|| {
+        // A label that TLS and URLs take for the end of an IPv4 address; the agent counts on names that TLS takes.
+        let is_numeric = rustls_pki_types::DnsName::try_from(name).is_err();
+        is_numeric.then(|| "is not a DNS name: its last part is a number".to_owned())
+    })
 }
 
 /// Why `name` is no DNS name (RFC 1123 subdomain: the names of hosts and of most Kubernetes objects); `None` if it is one.
@@ -55,5 +59,28 @@ pub(crate) fn label(name: &str) -> Option<String> {
         Some("is not a DNS name: no part may begin or end with `-`".to_owned())
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host;
+
+    #[test]
+    fn what_is_taken_for_a_host_is_a_name_to_tls() {
+        for name in ["api.openai.com", "localhost", "123.example", "a-1.b2"] {
+            assert_eq!(host(name), None, "{name}");
+        }
+        for name in [
+            "host.123",
+            "1.2.3",
+            "host.0x1f",
+            "host.0",
+            "192.0.2.1",
+            "a..b",
+            "under_score.example",
+        ] {
+            assert!(host(name).is_some(), "{name}");
+        }
     }
 }

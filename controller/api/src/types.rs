@@ -246,7 +246,7 @@ pub struct ConfigMap {
 /// The shape of a Kubernetes `Secret`, as far as a file needs it. Only its schema is used: no value is ever read into it.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase")]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "read by the derived schema alone")]
 pub(crate) struct SecretShape {
     api_version: String,
     kind: String,

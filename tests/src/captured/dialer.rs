@@ -102,7 +102,10 @@ fn receive(control: &UnixStream) -> io::Result<TcpStream> {
     }
 }
 
-#[allow(unsafe_code)]
+#[allow(
+    unsafe_code,
+    reason = "a descriptor out of a control message is a bare number"
+)]
 fn owned(descriptor: RawFd) -> OwnedFd {
     // SAFETY: the kernel has just made it for this message, and nobody else knows of it.
     unsafe { OwnedFd::from_raw_fd(descriptor) }

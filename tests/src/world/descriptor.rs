@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 ///
 /// # Panics
 /// If there is no such process.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "a system call that nix does not wrap")]
 pub fn process(process: Pid) -> OwnedFd {
     // SAFETY: pidfd_open takes two integers and gives a new descriptor, which nobody else owns, or -1.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) };

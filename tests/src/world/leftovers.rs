@@ -99,7 +99,7 @@ impl KernelObjects {
     }
 }
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 fn exists(kind: Kind, id: u32) -> bool {
     // union bpf_attr: the id first, then next_id and open_flags, all zero beyond.
     let attributes = [id, 0, 0];

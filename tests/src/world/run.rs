@@ -138,7 +138,7 @@ impl<'world> WeirRun<'world> {
 }
 
 /// Starts the program in the world's cgroup, so that all of its descendants end with the world, and makes it end with the test's thread.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "std offers the moment between fork and exec only so")]
 fn join_cgroup(command: &mut Command, world: &World) {
     let procs = world.control_group().path().join("cgroup.procs");
     // SAFETY: between fork and exec only async-signal-safe calls may be made: open, write and close through std::fs with a path that was

@@ -52,20 +52,8 @@ static COMPLETIONS: Members = Members {
         Member::Usage,
         Member::Error,
     ],
-    last: &[
-        Last {
-            name: &needles::COMPLETED,
-            error: false,
-        },
-        Last {
-            name: &needles::INCOMPLETE,
-            error: false,
-        },
-        Last {
-            name: &needles::FAILED,
-            error: true,
-        },
-    ],
+    // `[DONE]` ends it.
+    last: &[],
 };
 
 /// In a stream all stands in the event's `response`.
