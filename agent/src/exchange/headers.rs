@@ -1,13 +1,14 @@
 //! Headers on their way through: hop-by-hop ones stay here, a policy's changes go in, all else keeps its order and case.
 
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, Entry, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 
 use crate::upstream::Protocol;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// What is to be different about a message's headers.
@@ -27,9 +28,12 @@ impl HeaderChanges {
     }
 }
 
-/// Whether a request asks to switch protocols (RFC 9110 §7.8).
+/// Whether a request asks to switch to WebSocket (RFC 6455 §4.1), the one protocol that providers serve so. Any other, above all `h2c`,
+/// would be a tunnel for requests that nobody looks at.
 pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE)
+    headers
+        .get(UPGRADE)
+        .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"))
 }
 
@@ -91,8 +95,9 @@ fn hop_by_hop(headers: &HeaderMap, from: Protocol, upgrade: bool, changes: &mut 
             changes.remove(name);
         }
     }
-    if headers.contains_key(UPGRADE) && !upgrade {
+    if !upgrade {
         changes.remove(UPGRADE);
+        changes.remove(HTTP2_SETTINGS);
     }
 }
 
@@ -120,20 +125,24 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 fn apply(headers: &mut HeaderMap, changes: HeaderChanges) {
-    for (name, value) in changes.set {
-        match headers.entry(name) {
-            // In place, so that it keeps its position; `insert` also drops further values of the name.
-            Entry::Occupied(mut entry) => drop(entry.insert(value)),
-            Entry::Vacant(entry) => drop(entry.insert(value)),
-        }
-    }
     if changes.remove.iter().any(|name| headers.contains_key(name)) {
         remove_in_order(headers, &changes.remove);
+    }
+    // After the removals: nothing that a client names in `Connection` takes out what is set here.
+    for (name, value) in changes.set {
+        headers.insert(name, value);
+    }
+}
+
+/// Gives a header that is there another value, in place of all that it has.
+pub(super) fn replace(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    if headers.contains_key(&name) {
+        headers.insert(name, value);
     }
 }
 
 /// `HeaderMap::remove` moves the last header into the gap; this keeps the order.
-fn remove_in_order(headers: &mut HeaderMap, names: &[HeaderName]) {
+pub(super) fn remove_in_order(headers: &mut HeaderMap, names: &[HeaderName]) {
     let old = std::mem::replace(headers, HeaderMap::with_capacity(headers.len()));
     let mut last = None;
     for (name, value) in old {

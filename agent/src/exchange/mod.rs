@@ -1,6 +1,7 @@
 //! One request's life: match, admit, forward, observe, settle.
 
 mod admit;
+mod event_boundary;
 mod headers;
 mod refusal;
 mod request_body;

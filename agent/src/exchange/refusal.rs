@@ -31,7 +31,12 @@ pub(super) enum Refusal {
     /// The provider switched protocols without having been asked to.
     UnaskedSwitch,
     /// The provider, or something before it, failed without an error in its own format.
-    Failed { host: String, status: StatusCode },
+    Failed {
+        host: String,
+        status: StatusCode,
+        /// When to try again, if it said so.
+        retry_after: Option<HeaderValue>,
+    },
 }
 
 impl Refusal {
@@ -142,7 +147,7 @@ impl Refusal {
                 format!("The request's body broke off before its end ({reason}).")
             }
             Self::UnaskedSwitch => "The provider switched protocols without having been asked to.".to_owned(),
-            Self::Failed { host, status } => format!(
+            Self::Failed { host, status, .. } => format!(
                 "{host} answered {} without an error in its own format: something in front of it may be failing. \
                  Try again later.",
                 status.as_u16()
@@ -182,6 +187,12 @@ impl Refusal {
             response
                 .headers_mut()
                 .insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        } else if let Self::Failed {
+            retry_after: Some(when),
+            ..
+        } = self
+        {
+            response.headers_mut().insert(RETRY_AFTER, when.clone());
         } else if self.is_upstreams() {
             response
                 .headers_mut()

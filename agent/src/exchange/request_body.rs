@@ -18,12 +18,16 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use weir_ai::{Endpoint, Provider, RequestScan, Splice};
 
+use super::headers;
 use super::refusal::Refusal;
 use crate::upstream::{BodyError, RequestBody};
 
 /// How much of a body is held back to see whether its end needs a splice. Held whole, its length stays known; a longer one goes on
 /// without a `content-length`, in chunks.
 const MOST_HELD_BYTES: usize = 1024 * 1024;
+
+/// The same, for a body that comes in tiny pieces: each costs its own bookkeeping.
+const MOST_HELD_FRAMES: usize = 1024;
 
 /// A client that pauses for this long in the middle of its body wants the first part of it to be on its way.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
@@ -135,7 +139,7 @@ impl Held {
     async fn read(mut incoming: Incoming, scan: &mut RequestScan) -> Result<Self, Refusal> {
         let mut chunks = Vec::new();
         let mut bytes = 0;
-        while bytes < MOST_HELD_BYTES && !incoming.is_end_stream() {
+        while bytes < MOST_HELD_BYTES && chunks.len() < MOST_HELD_FRAMES && !incoming.is_end_stream() {
             let frame = match frame_before_pause(&mut incoming).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Err(Refusal::from_request_body(&error)),
@@ -166,7 +170,7 @@ impl Held {
         let mut ready = VecDeque::from(self.chunks);
         if self.rest.is_some() {
             // Whether and where it will be spliced shows at its end, so its length cannot be told now.
-            headers.remove(CONTENT_LENGTH);
+            headers::remove_in_order(headers, &[CONTENT_LENGTH]);
             return WatchedBody {
                 ready,
                 rest: self.rest,
@@ -178,9 +182,7 @@ impl Held {
             seen.added_usage = true;
             set_length(headers, self.bytes, &splice);
             // The event that comes of it has to be found in the answer again.
-            if let Some(accepted) = headers.get_mut(ACCEPT_ENCODING) {
-                *accepted = HeaderValue::from_static("identity");
-            }
+            headers::replace(headers, ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             apply(&mut ready, 0, splice);
         }
         WatchedBody {

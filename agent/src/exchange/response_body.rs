@@ -6,17 +6,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use weir_ai::{DecodeError, Dialect, ErrorReply, ResponseScan};
 
 use super::Connection;
+use super::event_boundary::EventBoundary;
 use super::headers::{self, HeaderChanges};
 use super::refusal::Refusal;
 use super::reshape::Reshape;
-use super::settlement::Settlement;
+use super::settlement::{Settlement, TRUNCATED};
 use super::upgrade::Switch;
 use crate::telemetry::record::Outcome;
 use crate::upstream::{BodyError, Lease};
@@ -43,7 +44,7 @@ struct Theirs {
     lease: Option<Lease>,
     /// Set where the stream carries an event that the client did not ask for.
     reshape: Option<Reshape>,
-    /// Set for a stream of events in plain text: where an error of ours may be told.
+    /// Set for a stream of events that reaches the client in plain text: where an error of ours may be told.
     events: Option<EventBoundary>,
     dialect: Dialect,
 }
@@ -55,6 +56,8 @@ pub(crate) struct Observed {
     reshaped: VecDeque<Bytes>,
     /// Nothing more will come from upstream.
     ended: bool,
+    /// How it broke off, where the client has to see its connection break.
+    failure: Option<BodyError>,
     settlement: Settlement,
 }
 
@@ -71,10 +74,11 @@ pub(super) fn observe(
     let stream = has_media_type(content_type, "text/event-stream");
     if head.status.is_server_error() {
         settlement.note("weir_upstream_failed");
-        if !stream && !has_media_type(content_type, "application/json") {
+        if !stream && !is_json(content_type) {
             return Err(Refusal::Failed {
                 host: connection.host.to_string(),
                 status: head.status,
+                retry_after: head.headers.remove(RETRY_AFTER),
             });
         }
     }
@@ -91,8 +95,8 @@ pub(super) fn observe(
     } else {
         None
     };
-    let events = (stream && content_encoding.is_none_or(|encoding| encoding == "identity"))
-        .then(EventBoundary::default);
+    let plain = reshape.is_some() || content_encoding.is_none_or(|encoding| encoding == "identity");
+    let events = (stream && plain).then(EventBoundary::default);
     let mut changes = HeaderChanges::default();
     if reshape.is_some() {
         changes.remove(CONTENT_LENGTH);
@@ -119,6 +123,15 @@ fn has_media_type(content_type: Option<&str>, media_type: &str) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }
 
+/// `application/json`, or a format that is built on it (RFC 6839 §3.1).
+fn is_json(content_type: Option<&str>) -> bool {
+    let essence = content_type
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json")
+}
+
 impl Answer {
     pub(super) fn switching(switch: Switch) -> Self {
         Self(Source::Switch(switch))
@@ -140,6 +153,7 @@ impl Answer {
                     theirs: *theirs,
                     reshaped: VecDeque::new(),
                     ended,
+                    failure: None,
                     settlement,
                 }))
             }
@@ -149,7 +163,7 @@ impl Answer {
 
 impl Theirs {
     fn complete(&mut self, settlement: &mut Settlement) {
-        settlement.settle(Outcome::Completed, None);
+        settlement.complete();
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }
@@ -170,9 +184,6 @@ impl Theirs {
     }
 }
 
-/// The code of an answer that broke off in the middle.
-const TRUNCATED: &str = "weir_upstream_truncated";
-
 impl Observed {
     fn poll_upstream(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
@@ -180,15 +191,15 @@ impl Observed {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             if self.ended {
-                return Poll::Ready(None);
+                return Poll::Ready(self.failure.take().map(Err));
             }
             match ready!(Pin::new(&mut self.theirs.incoming).poll_frame(context)) {
                 Some(Ok(frame)) => match self.observe(frame) {
                     Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                     Ok(None) => {}
-                    Err(error) => return Poll::Ready(self.broken(error)),
+                    Err(error) => self.broken(error),
                 },
-                Some(Err(error)) => return Poll::Ready(self.broken(error)),
+                Some(Err(error)) => self.broken(error),
                 None => self.end(),
             }
         }
@@ -198,7 +209,9 @@ impl Observed {
     fn observe(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, DecodeError> {
         if let Some(data) = frame.data_ref() {
             self.settlement.chunk(data);
-            if let Some(events) = &mut self.theirs.events {
+            if self.theirs.reshape.is_none()
+                && let Some(events) = &mut self.theirs.events
+            {
                 events.push(data);
             }
         }
@@ -206,7 +219,12 @@ impl Observed {
             None => Some(frame),
             Some(reshape) => match frame.into_data() {
                 Ok(data) => {
-                    reshape.push(data, &mut self.reshaped)?;
+                    let before = self.reshaped.len();
+                    let outcome = reshape.push(data, &mut self.reshaped);
+                    if let Some(events) = &mut self.theirs.events {
+                        self.reshaped.range(before..).for_each(|bytes| events.push(bytes));
+                    }
+                    outcome?;
                     None
                 }
                 Err(trailers) => Some(trailers),
@@ -227,16 +245,21 @@ impl Observed {
         self.theirs.complete(&mut self.settlement);
     }
 
-    fn broken(
-        &mut self,
-        error: impl Error + Send + Sync + 'static,
-    ) -> Option<Result<Frame<Bytes>, BodyError>> {
+    /// The answer broke off. What has come of it goes to the client first.
+    fn broken(&mut self, error: impl Error + Send + Sync + 'static) {
         self.ended = true;
         self.settlement.settle(Outcome::Truncated, Some(TRUNCATED));
+        let before = self.reshaped.len();
+        if let Some(reshape) = &mut self.theirs.reshape {
+            reshape.finish(&mut self.reshaped);
+        }
+        if let Some(events) = &mut self.theirs.events {
+            self.reshaped.range(before..).for_each(|bytes| events.push(bytes));
+        }
         match self.theirs.truncation(&error) {
-            Some(event) => Some(Ok(Frame::data(event))),
+            Some(event) => self.reshaped.push_back(event),
             // The client sees its connection break, as it would have without us.
-            None => Some(Err(error.into())),
+            None => self.failure = Some(error.into()),
         }
     }
 }
@@ -264,7 +287,9 @@ impl http_body::Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Ours(body) => body.is_none(),
-            Self::Theirs(observed) => observed.ended && observed.reshaped.is_empty(),
+            Self::Theirs(observed) => {
+                observed.ended && observed.reshaped.is_empty() && observed.failure.is_none()
+            }
         }
     }
 
@@ -273,48 +298,6 @@ impl http_body::Body for AnswerBody {
             Self::Ours(body) => SizeHint::with_exact(body.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Theirs(observed) if observed.theirs.reshape.is_some() => SizeHint::default(),
             Self::Theirs(observed) => observed.theirs.incoming.size_hint(),
-        }
-    }
-}
-
-/// Whether a stream of events stands between two of them, told from its last bytes (WHATWG HTML §9.2.5: an empty line ends an event).
-#[derive(Default)]
-struct EventBoundary {
-    last: [u8; 4],
-}
-
-impl EventBoundary {
-    fn push(&mut self, bytes: &[u8]) {
-        let new = &bytes[bytes.len().saturating_sub(4)..];
-        self.last.rotate_left(new.len());
-        self.last[4 - new.len()..].copy_from_slice(new);
-    }
-
-    fn at_boundary(&self) -> bool {
-        self.last.ends_with(b"\n\n")
-            || self.last == *b"\r\n\r\n"
-            || self.last.ends_with(b"\r\r")
-            || self.last == [0; 4]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::EventBoundary;
-
-    #[test]
-    fn an_event_has_ended_after_an_empty_line() {
-        for (pieces, expected) in [
-            (&["data: 1\n", "\n"][..], true),
-            (&["data: 1\r\n\r\n"], true),
-            (&["data: 1\r", "\n", "\r", "\n"], true),
-            (&["data: 1\n"], false),
-            (&["data: 1\n\nd"], false),
-            (&[], true),
-        ] {
-            let mut boundary = EventBoundary::default();
-            pieces.iter().for_each(|piece| boundary.push(piece.as_bytes()));
-            assert_eq!(boundary.at_boundary(), expected, "{pieces:?}");
         }
     }
 }

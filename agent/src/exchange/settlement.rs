@@ -12,6 +12,9 @@ use super::request_body::Sight;
 use crate::telemetry::Telemetry;
 use crate::telemetry::record::{ExchangeRecord, Outcome};
 
+/// The code of an answer that broke off in the middle.
+pub(super) const TRUNCATED: &str = "weir_upstream_truncated";
+
 /// An exchange under way. Dropped unsettled, its client has gone away: it is settled with what was seen so far.
 pub(super) struct Settlement {
     telemetry: Telemetry,
@@ -115,6 +118,19 @@ impl Settlement {
     /// Notes what went wrong beside the outcome.
     pub(super) fn note(&mut self, code: &'static str) {
         self.record.error_code = Some(code);
+    }
+
+    /// The answer has been read to its end. A stream that ended without its own last word was cut short, however clean the close.
+    pub(super) fn complete(&mut self) {
+        let reading = self.response.as_ref().map(ResponseScan::reading);
+        match reading {
+            // Nothing of a stream that cannot be read says how it ended.
+            Some(reading) if self.record.stream && !reading.finished && reading.model.is_some() => {
+                self.settle(Outcome::Truncated, Some(TRUNCATED));
+            }
+            Some(reading) if reading.error => self.settle(Outcome::Completed, Some("weir_upstream_failed")),
+            _ => self.settle(Outcome::Completed, None),
+        }
     }
 
     /// Books it. What comes after the first call is not booked again.

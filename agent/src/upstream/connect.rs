@@ -35,6 +35,9 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// events on many streams, would cost all others their answers.
 const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
+/// The longest head of an answer by HTTP/2.
+const MOST_HEAD_BYTES: u32 = 64 * 1024;
+
 /// Opens a TCP connection to an address, as a relay or below TLS.
 pub(crate) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
@@ -164,6 +167,7 @@ where
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_header_list_size(MOST_HEAD_BYTES)
                 .handshake(io)
                 .await
                 .map_err(failed)?;

@@ -109,7 +109,9 @@ impl UpstreamError {
 
     pub(super) fn from_http(route: &Route, source: hyper::Error) -> Self {
         let address = route.address.to_string();
-        if source.is_user() || source.is_body_write_aborted() {
+        // The body is the one part of a request that is read from somewhere else, the client, while it is sent.
+        let from_client = std::error::Error::source(&source).is_some_and(|cause| cause.is::<hyper::Error>());
+        if source.is_user() && from_client {
             Self::RequestBody { source }
         } else if source.is_parse() {
             Self::Invalid { address, source }

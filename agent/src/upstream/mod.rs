@@ -9,6 +9,7 @@ mod tls;
 
 pub(crate) use connect::dial;
 pub use error::UpstreamError;
+use pool::Opener;
 pub(crate) use pool::{Lease, Pool};
 pub(crate) use route::{Address, Route, Security};
 use sender::Sender;
@@ -75,18 +76,25 @@ impl Upstream {
         if let Some(sender) = pool.take(route, protocol) {
             return Ok((sender, true));
         }
-        let mut _opener = None;
-        if protocol == Protocol::Http2 {
-            _opener = pool.opener(route).await;
-            // Whoever was waited for, or came first by a hair, may have opened it.
-            if let Some(sender) = pool.take(route, protocol) {
-                return Ok((sender, true));
-            }
+        let opener = match protocol {
+            Protocol::Http1 => None,
+            Protocol::Http2 => pool.opener(route).await,
+        };
+        // Whoever was waited for, or came first by a hair, may have opened it.
+        if protocol == Protocol::Http2
+            && let Some(sender) = pool.take(route, protocol)
+        {
+            opener.map(Opener::finish);
+            return Ok((sender, true));
         }
         // Boxed, for it is rare and large: inline it would make every exchange's future as large, and hyper keeps
         // the room for one with each idle connection.
-        let sender = Box::pin(connect::connect(route, protocol, &self.tls)).await?;
-        pool.share(route, protocol, &sender);
+        let connected = Box::pin(connect::connect(route, protocol, &self.tls)).await;
+        if let Ok(sender) = &connected {
+            pool.share(route, protocol, sender);
+        }
+        opener.map(Opener::finish);
+        let sender = connected?;
         Ok((sender, false))
     }
 }

@@ -24,24 +24,35 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Opening {
     route: Arc<Route>,
-    /// Closed when it is open, or has failed.
-    done: Arc<Semaphore>,
+    /// Closed when it is open, or has failed. A permit is for whoever takes it on from one that was cancelled.
+    baton: Arc<Semaphore>,
 }
 
 /// Held by whoever opens a connection that others wait for.
 #[derive(Debug)]
 pub(super) struct Opener<'a> {
     pool: &'a Pool,
-    done: Arc<Semaphore>,
+    baton: Arc<Semaphore>,
+    finished: bool,
+}
+
+impl Opener<'_> {
+    /// The connection is open, or has failed: nobody need wait any more.
+    pub(super) fn finish(mut self) {
+        self.finished = true;
+        self.pool
+            .opening
+            .lock()
+            .retain(|opening| !Arc::ptr_eq(&opening.baton, &self.baton));
+        self.baton.close();
+    }
 }
 
 impl Drop for Opener<'_> {
     fn drop(&mut self) {
-        self.pool
-            .opening
-            .lock()
-            .retain(|opening| !Arc::ptr_eq(&opening.done, &self.done));
-        self.done.close();
+        if !self.finished {
+            self.baton.add_permits(1);
+        }
     }
 }
 
@@ -73,23 +84,27 @@ impl Pool {
     /// a connection, there would be as many as exchanges. So one does, and the others wait to see whether they can share it:
     /// `None` once it is there or has failed. Then each may open its own, for a server may speak HTTP/1.1 only.
     pub(super) async fn opener(&self, route: &Arc<Route>) -> Option<Opener<'_>> {
-        let done = {
+        let baton = {
             let mut opening = self.opening.lock();
             match opening.iter().find(|opening| opening.route == *route) {
-                Some(opening) => Arc::clone(&opening.done),
+                Some(opening) => Arc::clone(&opening.baton),
                 None => {
-                    let done = Arc::new(Semaphore::new(0));
+                    let baton = Arc::new(Semaphore::new(1));
                     opening.push(Opening {
                         route: Arc::clone(route),
-                        done: Arc::clone(&done),
+                        baton: Arc::clone(&baton),
                     });
-                    return Some(Opener { pool: self, done });
+                    baton
                 }
             }
         };
-        // It has no permits: this returns, with an error, when it is closed.
-        let _ = done.acquire().await;
-        None
+        let permit = baton.acquire().await.ok()?;
+        permit.forget();
+        Some(Opener {
+            pool: self,
+            baton: Arc::clone(&baton),
+            finished: false,
+        })
     }
 
     /// Makes a new connection known to others at once, where they can use it beside its first exchange.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::unistd::Pid;
 
 use super::log::{self, LogLine};
@@ -142,10 +142,14 @@ impl<'world> WeirRun<'world> {
 fn join_cgroup(command: &mut Command, world: &World) {
     let procs = world.control_group().path().join("cgroup.procs");
     // SAFETY: between fork and exec only async-signal-safe calls may be made: open, write and close through std::fs with a path that was
-    // made before, and prctl. The path's conversion to a C string uses the stack for a path this short.
+    // made before, and prctl and signal. The path's conversion to a C string uses the stack for a path this short.
     unsafe {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // As a shell at a terminal would start it: under nohup and the like some are ignored, and stay so.
+            for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+                nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
+            }
             std::fs::write(&procs, "0")
         });
     }
