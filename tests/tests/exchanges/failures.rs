@@ -281,3 +281,51 @@ fn an_answer_shorter_than_its_length_is_seen_to_be() {
         .only_exchange()
         .assert(&json!({"weir.outcome": "truncated"}));
 }
+
+/// A clean end of the bytes is none of the stream while its own last word is missing.
+#[test]
+fn a_stream_without_its_last_word_was_cut_short() {
+    const EVENT: &str =
+        "data: {\"model\":\"gpt-4o\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let world = World::new();
+    let _reports = provider::start(&world, |mut wire: Served| {
+        wire.whole()?;
+        wire.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{EVENT}",
+            EVENT.len()
+        ))?;
+        Ok(String::new())
+    });
+    let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
+    let mut wire = openai(&world, &dialer);
+    let request = r#"{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true}}"#;
+    wire.send(post("/v1/chat/completions", request)).unwrap();
+    assert_eq!(wire.whole().unwrap().text(), EVENT);
+    drop(wire);
+    dialer
+        .finish()
+        .only_exchange()
+        .assert(&json!({"weir.outcome": "truncated", "weir.error.code": "weir_upstream_truncated"}));
+}
+
+#[test]
+fn no_switch_but_to_websocket_is_asked_for() {
+    let world = World::new();
+    let reports = provider::start(&world, |mut wire: Served| {
+        let whole = wire.whole()?;
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+        Ok(format!(
+            "{:?} {:?}",
+            whole.head.header("upgrade"),
+            whole.head.header("http2-settings")
+        ))
+    });
+    let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
+    let mut wire = openai(&world, &dialer);
+    let request = "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+                   Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    assert_eq!(wire.exchange(request).unwrap().head.status(), 200);
+    assert_eq!(reports.recv().unwrap(), "None None");
+    drop(wire);
+    dialer.finish();
+}
