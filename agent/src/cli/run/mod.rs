@@ -8,7 +8,7 @@ mod wait;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -93,12 +93,27 @@ pub(super) fn main(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// A network, or one address.
+/// A network, or one address. Destinations are looked up in their own family, so that networks of IPv4 addresses mapped
+/// into IPv6 (`::ffff:10.0.0.0/104`) become those of IPv4.
 fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse()
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let network = text
+        .parse()
         .or_else(|_| address())
-        .map_err(|_| "write a network as 10.0.0.0/8 or 2001:db8::/32".to_owned())
+        .map_err(|_| "write a network as 10.0.0.0/8 or 2001:db8::/32".to_owned())?;
+    let IpAddr::V6(address) = network.addr() else {
+        return Ok(network);
+    };
+    let Some(address) = address.to_ipv4_mapped() else {
+        return Ok(network);
+    };
+    network
+        .prefix_len()
+        .checked_sub(96)
+        .and_then(|prefix| IpNet::new(address.into(), prefix).ok())
+        .ok_or_else(|| {
+            format!("the first 96 bits of it are no IPv4 address; write {address} with its own prefix")
+        })
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -150,5 +165,39 @@ fn cannot_start(program: &OsString, error: &std::io::Error) -> u8 {
             tracing::error!("{program}: {error}");
             126
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::network;
+
+    #[test]
+    fn a_mapped_network_is_one_of_ipv4() {
+        for (text, understood) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("203.0.113.5", "203.0.113.5/32"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:203.0.113.5", "203.0.113.5/32"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            // More than mapped addresses.
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(
+                network(text).map(|network| network.to_string()),
+                Ok(understood.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused_with_an_example() {
+        for text in ["", "api.openai.com", "10.0.0.0/33", "::ffff:10.0.0.0/129"] {
+            let error = network(text).expect_err("no network");
+            assert!(error.contains("10.0.0.0/8"), "{error}");
+        }
+        let error = network("::ffff:10.0.0.0/8").expect_err("its prefix is that of IPv4");
+        assert!(error.contains("write 10.0.0.0 with its own prefix"), "{error}");
     }
 }
