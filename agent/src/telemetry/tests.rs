@@ -121,7 +121,10 @@ fn settle_cost() {
             telemetry.settle(&record);
         }
         let settled = start.elapsed();
-        telemetry.close().expect("all written");
+        // Faster than any caller: a busy machine may not keep up, and says so.
+        if let Err(error) = telemetry.close() {
+            let _ = writeln!(std::io::stderr(), "{error}");
+        }
         let _ = writeln!(std::io::stderr(), "{name}: {:?} an exchange", settled / EXCHANGES);
     }
 }
