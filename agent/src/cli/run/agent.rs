@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use weir_ai::Provider;
 use weir_api::{Auth, Snapshot};
 
+use super::signals::BlockedSignals;
 use super::user::RunAs;
 use super::{Arguments, CAPTURED_PORTS, Failure};
 use crate::capture::{Capture, CaptureSettings, Cgroup, Run, RunDirectory, preflight};
@@ -148,7 +149,10 @@ impl Agent {
 
     /// Ends everything, the last exchange settled, and says what there was. What goes wrong here is told and no more:
     /// the command has ended, and its status and the table are owed to the user.
-    pub(super) fn finish(self) -> String {
+    ///
+    /// It takes as long as the access log's reader does, so a signal ends Weir there, when nothing of it is left in the
+    /// kernel. All before is bounded by [`DRAIN_LIMIT`].
+    pub(super) fn finish(self, signals: &BlockedSignals) -> String {
         self.stop.cancel();
         if let Err(error) = self.runtime.block_on(self.serving) {
             tracing::error!("serving the command broke off: {error}");
@@ -156,6 +160,10 @@ impl Agent {
         // What is still under way, such as a switched protocol, is dropped here, and settles by it.
         self.runtime.shutdown_timeout(DRAIN_LIMIT);
         end(self.run);
+        let ended_by_signals = signals.let_through();
+        if let Err(error) = &ended_by_signals {
+            tracing::warn!("signals cannot be heeded any more: {error}");
+        }
         if let Err(error) = self.telemetry.close() {
             tracing::error!("{error}");
         }

@@ -122,7 +122,11 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
     // Before any thread is there, for each inherits the signal mask.
     let signals = BlockedSignals::block()?;
     let run_as = RunAs::find(arguments.user.as_deref(), |name| std::env::var(name).ok())?;
-    let agent = Agent::start(arguments, &run_as)?;
+    let agent = {
+        // It may wait for another run's locks, or for who reads a named pipe.
+        let _ended_by_signals = signals.let_through()?;
+        Agent::start(arguments, &run_as)?
+    };
 
     let mut environment = agent.environment();
     if let Some(change) = &run_as.change {
@@ -138,12 +142,14 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     let code = match start.spawn() {
         Ok(mut child) => agent.runtime().block_on(async {
-            let signals = signals.watch()?;
-            wait::for_command(&mut child, agent.cgroup(), &signals).await
+            let watched = signals.watch()?;
+            wait::for_command(&mut child, agent.cgroup(), &watched).await
         })?,
         Err(error) => cannot_start(&arguments.command[0], &error),
     };
-    let table = agent.finish();
+    // What came until here was for the command: a second Ctrl-C must not cost the table.
+    signals.discard();
+    let table = agent.finish(&signals);
     // Where stderr is gone there is nobody to read it.
     let _ = std::io::stderr().write_all(table.as_bytes());
     Ok(code)
