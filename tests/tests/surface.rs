@@ -1,12 +1,19 @@
 //! What `weir run` is to its user: exit status, signals, terminal, table, logs, metrics, and nothing left behind.
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::json;
 use weir_tests::world::leftovers::KernelObjects;
 use weir_tests::world::run::METRICS;
+use weir_tests::world::wait::PATIENCE;
 use weir_tests::world::{KEY, World, cgroup, leftovers};
 
 const ASK: &str = r#"curl -sS --max-time 60 -d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}' https://api.openai.com/v1/chat/completions"#;
@@ -61,6 +68,97 @@ fn signals_reach_the_command() {
         running.wait_for_stdout(&format!("got {name}"));
         running.wait().assert_exit(7);
     }
+}
+
+/// Looks again and again, for what nothing announces.
+fn wait_until(what: &str, reached: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !reached() {
+        assert!(Instant::now() < deadline, "never {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn the_command_starts_with_no_signal_blocked() {
+    let world = World::new();
+    let finished = world
+        .weir()
+        .run(&["grep", "SigBlk", "/proc/self/status"])
+        .assert_exit(0);
+    assert_eq!(finished.stdout, "SigBlk:\t0000000000000000\n");
+}
+
+#[test]
+fn a_signal_ends_weir_while_it_waits_to_start() {
+    let world = World::new();
+    world.weir().run(&["true"]).assert_exit(0);
+    let lock = File::open(world.path("state/lock")).unwrap();
+    lock.lock().unwrap();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut running = world.weir().spawn(&["true"]);
+        let process = format!(" {} ", running.process());
+        // proc_locks(5): an arrow stands before who waits.
+        wait_until("does Weir wait for the lock", || {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            locks
+                .lines()
+                .any(|line| line.contains("->") && line.contains(&process))
+        });
+        running.signal(signal);
+        assert_eq!(running.wait().status.signal(), Some(signal as i32));
+    }
+    drop(lock);
+    world.weir().run(&["true"]).assert_exit(0);
+}
+
+#[test]
+fn a_signal_ends_weir_while_it_waits_for_the_access_logs_reader() {
+    let world = World::new();
+    let path = world.path("log.fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut log = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(&path)
+        .unwrap();
+    while log.write(&[b'\n'; 4096]).is_ok() {} // full
+    let mut weir = world
+        .outside(weir_tests::world::binaries::built("weir"))
+        .arg("run")
+        .arg("--state-dir")
+        .arg(world.path("state"))
+        .arg("--access-log")
+        .arg(&path)
+        .args(["--", "sh", "-c", &format!("{ASK}; ls /run/weir/runs >runs")])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Removing the run's record is the last that it does before it writes out the log.
+    let runs = world.path("runs");
+    wait_until("does the command end", || {
+        std::fs::read_to_string(&runs).is_ok_and(|runs| runs.contains("weir-run-"))
+    });
+    wait_until("does the run end", || {
+        let mut records = std::fs::read_dir("/run/weir/runs").unwrap().flatten();
+        records.all(|entry| entry.file_name() == ".lock")
+    });
+    assert_eq!(weir.try_wait().unwrap(), None, "it waits for the log's reader");
+    let process = Pid::from_raw(weir.id().try_into().unwrap());
+    nix::sys::signal::kill(process, Signal::SIGTERM).unwrap();
+    let mut status = None;
+    let deadline = Instant::now() + PATIENCE;
+    while status.is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+        status = weir.try_wait().unwrap();
+    }
+    let _ = weir.kill();
+    assert_eq!(
+        status.and_then(|status| status.signal()),
+        Some(Signal::SIGTERM as i32)
+    );
 }
 
 #[test]
@@ -300,6 +398,48 @@ fn killed_with_open_the_command_gets_sigterm_and_the_next_run_sweeps_up() {
         assert!(cgroup::wait_until_empty(&path), "{:?}", cgroup::processes(&path));
     }
     world.weir().run(&["true"]).assert_exit(0);
+}
+
+#[test]
+fn what_runs_on_of_a_killed_run_is_told_of() {
+    let world = World::new();
+    let mut running = world.weir().spawn(&[
+        "sh",
+        "-c",
+        "sleep 600 </dev/null >/dev/null 2>&1 & echo ready; wait",
+    ]);
+    running.wait_for_stdout("ready");
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    let left = leftovers::cgroups(world.control_group()).pop().unwrap();
+    let mut next = world.weir().spawn(&["true"]);
+    let finished = next.wait().assert_exit(0);
+    let told = format!("still run, no longer captured; {}/cgroup.procs", left.display());
+    assert!(finished.stderr.contains(&told), "{told} in {}", finished.stderr);
+}
+
+#[test]
+fn cleaning_up_that_fails_costs_neither_the_exit_status_nor_the_table() {
+    let world = World::new();
+    // A folder where the run's record was: neither this run nor the next one's sweep can remove it as they remove files.
+    let spoil = "for record in /run/weir/runs/weir-run-*; do rm $record && mkdir $record; done";
+    let mut running = world
+        .weir()
+        .spawn(&["sh", "-c", &format!("{ASK}; {spoil}; exit 42")]);
+    let finished = running.wait().assert_exit(42);
+    let stderr = finished.stderr;
+    assert!(
+        stderr.contains("warning: this run leaves something behind"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("\ngpt-4o-mini"), "{stderr}");
+
+    let mut next = world.weir().spawn(&["sh", "-c", "exit 7"]);
+    let stderr = next.wait().assert_exit(7).stderr;
+    assert!(
+        stderr.contains("warning: what an earlier run left could not be removed"),
+        "{stderr}"
+    );
 }
 
 /// Sockets that listen in the world's network.

@@ -4,50 +4,60 @@ use std::{sync::Arc, time::Duration};
 
 use aya::maps::{Array, MapData, MapError};
 use parking_lot::Mutex;
-use tokio::{
-    task::JoinHandle,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::time::{MissedTickBehavior, interval};
 use weir_ebpf_common::NO_HEARTBEAT;
 
 use super::sys::monotonic_nanoseconds;
 
 const PERIOD: Duration = Duration::from_millis(100);
 
-type Beat = Array<MapData, u64>;
+/// Stores a beat where the programs look for it.
+type Store = Box<dyn FnMut(u64) -> Result<(), MapError> + Send>;
 
 /// Beats for as long as it lives. It is a task of the runtime that serves the connections, not a thread of its own: a
 /// runtime that no longer gets to its tasks is what the programs must learn of.
 pub(super) struct Heartbeat {
-    beat: Arc<Mutex<Beat>>,
-    task: JoinHandle<()>,
+    /// Taken on withdrawal, by which the task ends. To abort the task instead is not enough: a beat that waits for this
+    /// lock on another worker would still be stored.
+    store: Arc<Mutex<Option<Store>>>,
 }
 
 impl Heartbeat {
     /// Beats once at once, then in the background. Needs a tokio runtime with time.
-    pub(super) fn start(mut beat: Beat) -> Result<Self, MapError> {
-        beat.set(0, monotonic_nanoseconds(), 0)?;
-        let beat = Arc::new(Mutex::new(beat));
-        let task = tokio::spawn({
-            let beat = Arc::clone(&beat);
+    pub(super) fn start(mut map: Array<MapData, u64>) -> Result<Self, MapError> {
+        Self::with(Box::new(move |beat| map.set(0, beat, 0)))
+    }
+
+    fn with(mut store: Store) -> Result<Self, MapError> {
+        store(monotonic_nanoseconds())?;
+        let store = Arc::new(Mutex::new(Some(store)));
+        tokio::spawn({
+            let store = Arc::clone(&store);
             async move {
                 let mut ticks = interval(PERIOD);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     ticks.tick().await;
-                    if let Err(error) = beat.lock().set(0, monotonic_nanoseconds(), 0) {
+                    let mut store = store.lock();
+                    let Some(store) = store.as_mut() else {
+                        return;
+                    };
+                    if let Err(error) = store(monotonic_nanoseconds()) {
                         tracing::warn!(%error, "the heartbeat could not be stored");
                     }
                 }
             }
         });
-        Ok(Self { beat, task })
+        Ok(Self { store })
     }
 
-    /// Withdraws the sign of life: from here on the failure policy decides, with no wait for the last beat to age.
+    /// Withdraws the sign of life: from here on the failure policy decides, with no wait for the last beat to age. Once
+    /// this has returned no beat follows; a second withdrawal does nothing.
     pub(super) fn withdraw(&self) {
-        self.task.abort();
-        if let Err(error) = self.beat.lock().set(0, NO_HEARTBEAT, 0) {
+        let mut store = self.store.lock();
+        if let Some(mut store) = store.take()
+            && let Err(error) = store(NO_HEARTBEAT)
+        {
             tracing::warn!(%error, "the heartbeat could not be withdrawn");
         }
     }
@@ -56,5 +66,45 @@ impl Heartbeat {
 impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.withdraw();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// The withdrawal takes longer than a period, so that the task's next beat is under way and waits for it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_beat_follows_a_withdrawal() {
+        let beats = Arc::new(Mutex::new(Vec::new()));
+        let heartbeat = Heartbeat::with({
+            let beats = Arc::clone(&beats);
+            Box::new(move |beat| {
+                if beat == NO_HEARTBEAT {
+                    std::thread::sleep(3 * PERIOD);
+                }
+                beats.lock().push(beat);
+                Ok(())
+            })
+        })
+        .expect("it is stored");
+        let before = Instant::now();
+        // On a thread of its own: both workers stay free for the task.
+        tokio::task::spawn_blocking(move || {
+            while beats.lock().len() < 3 {
+                std::thread::sleep(PERIOD / 10);
+                assert!(before.elapsed() < 100 * PERIOD, "it beats");
+            }
+            heartbeat.withdraw();
+            std::thread::sleep(3 * PERIOD);
+            assert_eq!(beats.lock().last(), Some(&NO_HEARTBEAT));
+            drop(heartbeat);
+            let withdrawals = beats.lock().iter().filter(|beat| **beat == NO_HEARTBEAT).count();
+            assert_eq!(withdrawals, 1);
+        })
+        .await
+        .expect("no panic");
     }
 }

@@ -92,7 +92,7 @@ impl RunDirectory {
             Ok(cgroup) => Ok(Run {
                 cgroup,
                 record_path: path,
-                record,
+                _lock: record,
             }),
             Err(error) => {
                 let _ = fs::remove_file(&path);
@@ -199,7 +199,8 @@ fn start_time() -> Option<u64> {
 pub struct Run {
     cgroup: Cgroup,
     record_path: PathBuf,
-    record: File,
+    /// The record, open: its lock goes with this, after [`Drop::drop`] has removed the file.
+    _lock: File,
 }
 
 impl Run {
@@ -227,8 +228,6 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // The record is still ours: its lock goes with the file, after this.
-        let _held = &self.record;
         let _ = self.remove();
     }
 }

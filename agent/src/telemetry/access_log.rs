@@ -1,7 +1,8 @@
 //! The access log: lines to a file or standard output, written by a thread of its own.
 //!
 //! Senders append to one buffer and the thread takes it whole, so that a busy process makes few, large writes and a
-//! settled exchange costs no system call. Nothing is lost: where the buffer is full, the sender waits.
+//! settled exchange costs no system call. A sender never waits: it runs where connections are served, and a reader that
+//! stalls would stall them all, the heartbeat with them. Lines that find the buffer full are counted as lost.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -21,7 +22,7 @@ use thiserror::Error;
 use super::line;
 use super::record::ExchangeRecord;
 
-/// Bytes that wait for the thread before senders do: some 1,500 lines.
+/// Bytes that may wait for the thread: some 1,500 lines. What comes then is lost.
 const FULL: usize = 1024 * 1024;
 /// Bytes worth a write before the pause is over.
 const LARGE: usize = 64 * 1024;
@@ -46,7 +47,7 @@ pub enum AccessLogError {
         target: String,
         /// How many exchanges are missing.
         lines: u64,
-        /// The first error.
+        /// The first error of a write, else that the reader was too slow.
         problem: String,
     },
 }
@@ -62,8 +63,6 @@ struct Shared {
     state: Mutex<State>,
     /// The thread waits here for lines.
     lines: Condvar,
-    /// Senders wait here for room.
-    room: Condvar,
 }
 
 #[derive(Default)]
@@ -74,7 +73,10 @@ struct State {
     wake_at: usize,
     closing: bool,
     lost: u64,
+    /// The first error of a write.
     first_problem: Option<String>,
+    /// Whether a line found the buffer full.
+    overran: bool,
 }
 
 impl AccessLog {
@@ -102,7 +104,6 @@ impl AccessLog {
             target,
             state: Mutex::default(),
             lines: Condvar::new(),
-            room: Condvar::new(),
         });
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -137,6 +138,7 @@ impl AccessLog {
         let state = self.shared.state.lock();
         let problem = match &state.first_problem {
             Some(problem) => problem.clone(),
+            None if state.overran => "its reader was slower than the exchanges".to_owned(),
             None if panicked => "its thread panicked, which is a bug in Weir".to_owned(),
             None => return Ok(()),
         };
@@ -168,11 +170,22 @@ impl fmt::Debug for AccessLog {
 impl Shared {
     fn push(&self, line: &[u8]) {
         let mut state = self.state.lock();
-        while state.pending.len() >= FULL && !state.closing {
-            self.room.wait(&mut state);
-        }
         if state.closing {
             state.lost += 1;
+            return;
+        }
+        if state.pending.len() >= FULL {
+            state.lost += 1;
+            let first = !std::mem::replace(&mut state.overran, true);
+            drop(state);
+            if first {
+                tracing::warn!(
+                    "the access log {}: its reader is slower than the exchanges; lines are missing from here on \
+                     whenever {} KiB wait for it",
+                    self.target,
+                    FULL / 1024
+                );
+            }
             return;
         }
         state.pending.extend_from_slice(line);
@@ -202,7 +215,6 @@ impl Shared {
             state.wake_at = usize::MAX;
             let mut written = 0;
             let result = MutexGuard::unlocked(&mut state, || {
-                self.room.notify_all();
                 if mid_line {
                     write_all(&mut output, b"\n", &mut 0)?;
                     mid_line = false;

@@ -48,8 +48,8 @@ impl Telemetry {
 
     /// Reports an exchange that has ended. To be called once for each, however it ended.
     ///
-    /// A microsecond or so, without a system call, unless the access log's reader is slower than the exchanges:
-    /// no line is lost, so the caller then waits for room.
+    /// A microsecond or so, without a system call. It never waits: where the access log's reader is slower than the
+    /// exchanges, lines are lost, and [`Telemetry::close`] says how many.
     pub fn settle(&self, record: &ExchangeRecord) {
         self.0.metrics.settle(record);
         self.0.table.settle(record);

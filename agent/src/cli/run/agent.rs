@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use weir_ai::Provider;
 use weir_api::{Auth, Snapshot};
 
+use super::signals::BlockedSignals;
 use super::user::RunAs;
 use super::{Arguments, CAPTURED_PORTS, Failure};
 use crate::capture::{Capture, CaptureSettings, Cgroup, Run, RunDirectory, preflight};
@@ -80,7 +81,7 @@ impl Agent {
         let downstream = Arc::new(Downstream::new(Arc::new(services), authority));
 
         let runs = RunDirectory::open(RunDirectory::DEFAULT)?;
-        runs.sweep_stale()?;
+        sweep(&runs);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let stop = CancellationToken::new();
         if let Some(address) = arguments.metrics {
@@ -96,7 +97,7 @@ impl Agent {
         let capture = match capture {
             Ok(capture) => capture,
             Err(error) => {
-                run.end()?;
+                end(run);
                 return Err(error.into());
             }
         };
@@ -146,17 +147,46 @@ impl Agent {
             .unwrap_or_default()
     }
 
-    /// Ends everything, the last exchange settled, and says what there was.
-    pub(super) fn finish(self) -> Result<String, Failure> {
+    /// Ends everything, the last exchange settled, and says what there was. What goes wrong here is told and no more:
+    /// the command has ended, and its status and the table are owed to the user.
+    ///
+    /// It takes as long as the access log's reader does, so a signal ends Weir there, when nothing of it is left in the
+    /// kernel. All before is bounded by [`DRAIN_LIMIT`].
+    pub(super) fn finish(self, signals: &BlockedSignals) -> String {
         self.stop.cancel();
-        self.runtime.block_on(self.serving)?;
+        if let Err(error) = self.runtime.block_on(self.serving) {
+            tracing::error!("serving the command broke off: {error}");
+        }
         // What is still under way, such as a switched protocol, is dropped here, and settles by it.
         self.runtime.shutdown_timeout(DRAIN_LIMIT);
-        self.run.end()?;
+        end(self.run);
+        let ended_by_signals = signals.let_through();
+        if let Err(error) = &ended_by_signals {
+            tracing::warn!("signals cannot be heeded any more: {error}");
+        }
         if let Err(error) = self.telemetry.close() {
             tracing::error!("{error}");
         }
-        Ok(self.telemetry.table())
+        self.telemetry.table()
+    }
+}
+
+/// Removes what killed runs left. What cannot be removed is in nobody's way.
+fn sweep(runs: &RunDirectory) {
+    match runs.sweep_stale() {
+        Ok(sweep) => sweep.still_populated.iter().for_each(|cgroup| {
+            tracing::info!(
+                "processes of a run that was killed still run, no longer captured; {}/cgroup.procs lists them",
+                cgroup.display()
+            );
+        }),
+        Err(error) => tracing::warn!("what an earlier run left could not be removed: {error}"),
+    }
+}
+
+fn end(run: Run) {
+    if let Err(error) = run.end() {
+        tracing::warn!("this run leaves something behind, which the next one removes: {error}");
     }
 }
 

@@ -8,7 +8,7 @@ mod wait;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -93,12 +93,27 @@ pub(super) fn main(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// A network, or one address.
+/// A network, or one address. Destinations are looked up in their own family, so that networks of IPv4 addresses mapped
+/// into IPv6 (`::ffff:10.0.0.0/104`) become those of IPv4.
 fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse()
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    let network = text
+        .parse()
         .or_else(|_| address())
-        .map_err(|_| "write a network as 10.0.0.0/8 or 2001:db8::/32".to_owned())
+        .map_err(|_| "write a network as 10.0.0.0/8 or 2001:db8::/32".to_owned())?;
+    let IpAddr::V6(address) = network.addr() else {
+        return Ok(network);
+    };
+    let Some(address) = address.to_ipv4_mapped() else {
+        return Ok(network);
+    };
+    network
+        .prefix_len()
+        .checked_sub(96)
+        .and_then(|prefix| IpNet::new(address.into(), prefix).ok())
+        .ok_or_else(|| {
+            format!("the first 96 bits of it are no IPv4 address; write {address} with its own prefix")
+        })
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -107,7 +122,11 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
     // Before any thread is there, for each inherits the signal mask.
     let signals = BlockedSignals::block()?;
     let run_as = RunAs::find(arguments.user.as_deref(), |name| std::env::var(name).ok())?;
-    let agent = Agent::start(arguments, &run_as)?;
+    let agent = {
+        // It may wait for another run's locks, or for who reads a named pipe.
+        let _ended_by_signals = signals.let_through()?;
+        Agent::start(arguments, &run_as)?
+    };
 
     let mut environment = agent.environment();
     if let Some(change) = &run_as.change {
@@ -123,12 +142,14 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     let code = match start.spawn() {
         Ok(mut child) => agent.runtime().block_on(async {
-            let signals = signals.watch()?;
-            wait::for_command(&mut child, agent.cgroup(), &signals).await
+            let watched = signals.watch()?;
+            wait::for_command(&mut child, agent.cgroup(), &watched).await
         })?,
         Err(error) => cannot_start(&arguments.command[0], &error),
     };
-    let table = agent.finish()?;
+    // What came until here was for the command: a second Ctrl-C must not cost the table.
+    signals.discard();
+    let table = agent.finish(&signals);
     // Where stderr is gone there is nobody to read it.
     let _ = std::io::stderr().write_all(table.as_bytes());
     Ok(code)
@@ -150,5 +171,39 @@ fn cannot_start(program: &OsString, error: &std::io::Error) -> u8 {
             tracing::error!("{program}: {error}");
             126
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::network;
+
+    #[test]
+    fn a_mapped_network_is_one_of_ipv4() {
+        for (text, understood) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("203.0.113.5", "203.0.113.5/32"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:203.0.113.5", "203.0.113.5/32"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            // More than mapped addresses.
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(
+                network(text).map(|network| network.to_string()),
+                Ok(understood.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused_with_an_example() {
+        for text in ["", "api.openai.com", "10.0.0.0/33", "::ffff:10.0.0.0/129"] {
+            let error = network(text).expect_err("no network");
+            assert!(error.contains("10.0.0.0/8"), "{error}");
+        }
+        let error = network("::ffff:10.0.0.0/8").expect_err("its prefix is that of IPv4");
+        assert!(error.contains("write 10.0.0.0 with its own prefix"), "{error}");
     }
 }

@@ -1,6 +1,9 @@
 //! Signals that reach Weir while a command runs.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -55,22 +58,77 @@ impl BlockedSignals {
         self.inherited
     }
 
+    /// For while nobody reads them.
+    pub(super) fn let_through(&self) -> io::Result<LetThrough> {
+        LetThrough::start(self.inherited)
+    }
+
     /// Inside a tokio runtime they can be waited for.
-    pub(super) fn watch(self) -> io::Result<Signals> {
-        Ok(Signals(watch(self.descriptor)?))
+    pub(super) fn watch(&self) -> io::Result<Signals<'_>> {
+        Ok(Signals {
+            descriptor: &self.descriptor,
+            watched: watch(self.descriptor.as_fd())?,
+        })
+    }
+
+    /// Reads what has come and was not waited for any more.
+    pub(super) fn discard(&self) {
+        while let Ok(Some(_)) = self.descriptor.read_signal() {}
+    }
+}
+
+/// While it lives, signals do what they would do to a program that knows nothing of them: end it. For what may wait
+/// without bound on others, when nobody reads the signals.
+///
+/// The kernel gives a process's signal to any thread that does not block it, and here that is one that does nothing else.
+/// To unblock them in the calling thread would not do: the threads that it starts meanwhile would keep that mask.
+#[derive(Debug)]
+pub(super) struct LetThrough {
+    /// The thread ends when this is dropped.
+    alive: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LetThrough {
+    fn start(mask: SigSet) -> io::Result<Self> {
+        let (alive, ended) = channel();
+        let thread = std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                if let Err(error) = mask.thread_set_mask() {
+                    tracing::warn!("signals cannot be unblocked: {error}");
+                }
+                let _ = ended.recv();
+            })?;
+        Ok(Self {
+            alive: Some(alive),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for LetThrough {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
 /// The signals that come.
 #[derive(Debug)]
-pub(super) struct Signals(AsyncFd<SignalFd>);
+pub(super) struct Signals<'blocked> {
+    descriptor: &'blocked SignalFd,
+    watched: AsyncFd<BorrowedFd<'blocked>>,
+}
 
-impl Signals {
+impl Signals<'_> {
     /// The next that comes. Cancelling loses none.
     pub(super) async fn next(&self) -> io::Result<Arrival> {
         loop {
-            let mut ready = self.0.readable().await?;
-            let Some(info) = self.0.get_ref().read_signal()? else {
+            let mut ready = self.watched.readable().await?;
+            let Some(info) = self.descriptor.read_signal()? else {
                 ready.clear_ready();
                 continue;
             };
@@ -89,8 +147,8 @@ impl Signals {
 }
 
 #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
-fn watch(descriptor: SignalFd) -> io::Result<AsyncFd<SignalFd>> {
-    // SAFETY: a SignalFd owns its descriptor and gives back the same one for as long as it lives.
+fn watch(descriptor: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    // SAFETY: a borrowed descriptor is open, and the same, for as long as the borrow lives.
     let watched = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
     Ok(watched?)
 }

@@ -34,6 +34,10 @@ pub(super) enum UserError {
     Database(nix::Error),
     #[error("SUDO_UID={0} is no user id; run Weir by sudo, or name the user with --user")]
     SudoUid(String),
+    #[error(
+        "SUDO_UID={0}: no user has this id, and the command is not run as root instead; name its user with --user"
+    )]
+    SudoUnknown(Uid),
 }
 
 impl RunAs {
@@ -49,13 +53,7 @@ impl RunAs {
                 .and_then(Self::other);
         }
         if let Some(id) = variable("SUDO_UID").filter(|_| Uid::effective().is_root()) {
-            let uid = id
-                .parse()
-                .map(Uid::from_raw)
-                .map_err(|_| UserError::SudoUid(id.clone()))?;
-            if let Some(user) = User::from_uid(uid).map_err(UserError::Database)? {
-                return Self::other(user);
-            }
+            return sudo_caller(&id).and_then(Self::other);
         }
         let uid = Uid::effective();
         let user = User::from_uid(uid).map_err(UserError::Database)?;
@@ -88,6 +86,16 @@ impl RunAs {
     }
 }
 
+/// The user of `SUDO_UID`. Where there is none, root must not stand in.
+fn sudo_caller(id: &str) -> Result<User, UserError> {
+    let uid = id
+        .parse()
+        .map(Uid::from_raw)
+        .map_err(|_| UserError::SudoUid(id.to_owned()))?;
+    let user = User::from_uid(uid).map_err(UserError::Database)?;
+    user.ok_or(UserError::SudoUnknown(uid))
+}
+
 impl Change {
     /// The variables that say who one is, as login(1) sets them.
     pub(super) fn environment(&self, name: &str) -> [(&'static str, OsString); 4] {
@@ -102,12 +110,23 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
-    use super::{RunAs, UserError};
+    use super::{RunAs, UserError, sudo_caller};
 
     #[test]
     fn an_unknown_user_is_named() {
         let error = RunAs::find(Some("nobody-of-that-name"), |_| None).expect_err("no machine has this user");
         assert!(matches!(error, UserError::Unknown(name) if name == "nobody-of-that-name"));
+    }
+
+    #[test]
+    fn a_caller_of_sudo_without_an_entry_is_an_error_and_not_root() {
+        let error = sudo_caller("3999999999").expect_err("no machine has this user");
+        assert_eq!(
+            error.to_string(),
+            "SUDO_UID=3999999999: no user has this id, and the command is not run as root instead; name its user with --user"
+        );
+        assert!(matches!(sudo_caller("ada"), Err(UserError::SudoUid(id)) if id == "ada"));
+        assert!(sudo_caller("0").is_ok_and(|user| user.uid.is_root()));
     }
 
     #[test]

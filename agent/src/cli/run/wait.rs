@@ -15,7 +15,7 @@ use crate::capture::Cgroup;
 pub(super) async fn for_command(
     child: &mut Child,
     cgroup: &Cgroup,
-    signals: &Signals,
+    signals: &Signals<'_>,
 ) -> Result<u8, Failure> {
     let process = Pid::from_raw(i32::try_from(child.id())?);
     let code = loop {
@@ -30,7 +30,7 @@ pub(super) async fn for_command(
     Ok(code)
 }
 
-async fn for_descendants(cgroup: &Cgroup, signals: &Signals) -> Result<(), Failure> {
+async fn for_descendants(cgroup: &Cgroup, signals: &Signals<'_>) -> Result<(), Failure> {
     let emptied = cgroup.emptied();
     tokio::pin!(emptied);
     let left = cgroup.processes()?;

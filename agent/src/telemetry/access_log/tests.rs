@@ -75,42 +75,72 @@ fn a_line_is_there_while_the_log_is_open() {
     }
 }
 
-/// More than the pipe and the buffer hold, with a reader that starts late, and a pipe that somebody made non-blocking:
-/// senders wait, and every line arrives, each sender's in its order.
-#[test]
-fn nothing_is_lost_when_the_reader_is_slow() {
-    const SENDERS: usize = 4;
-    const LINES: usize = 4 * FULL / 400 / SENDERS;
+const SENDERS: usize = 4;
+
+/// Has each sender settle `lines` exchanges. Returns when all have.
+fn settle_at_once(log: &AccessLog, lines: usize) {
+    std::thread::scope(|scope| {
+        for sender in 0..SENDERS {
+            scope.spawn(move || {
+                for number in 0..lines {
+                    log.settle(&numbered(sender * lines + number));
+                }
+            });
+        }
+    });
+}
+
+/// A log on a pipe that somebody made non-blocking, as happens to standard output, and the pipe's other end.
+fn log_on_a_pipe() -> (AccessLog, File) {
     let (reader, writer) = pipe();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a pipe");
     let log = AccessLog::start(writer, "a pipe".to_owned()).expect("a thread");
-    let received = std::thread::scope(|scope| {
-        let log = &log;
-        let senders: Vec<_> = (0..SENDERS)
-            .map(|sender| {
-                scope.spawn(move || {
-                    for number in 0..LINES {
-                        log.settle(&numbered(sender * LINES + number));
-                    }
-                })
-            })
-            .collect();
-        // Once the buffer was full, a sender waits: reading may begin.
-        while log.shared.state.lock().pending.len() < FULL {
-            std::thread::yield_now();
-        }
-        let reading = scope.spawn(move || numbers(reader));
-        for sender in senders {
-            sender.join().expect("no panic");
-        }
-        log.close().expect("all written");
-        reading.join().expect("no panic")
-    });
-    assert_eq!(received.len(), SENDERS * LINES);
+    (log, reader)
+}
+
+/// More than the pipe holds, but no more than the buffer, with a reader that starts when all is settled.
+#[test]
+fn nothing_is_lost_while_the_buffer_has_room() {
+    const LINES: usize = FULL / 1000 / SENDERS;
+    let (log, reader) = log_on_a_pipe();
+    settle_at_once(&log, LINES);
+    let reading = std::thread::spawn(move || numbers(reader));
+    log.close().expect("all written");
+    drop(log);
+    let received = reading.join().expect("no panic");
     for sender in 0..SENDERS {
         let of_sender = received.iter().filter(|number| **number / LINES == sender);
         assert!(of_sender.copied().eq(sender * LINES..(sender + 1) * LINES));
     }
+}
+
+/// More than the pipe and the buffer hold, and nobody reads before all is settled: were a sender to wait, this would
+/// not end.
+#[test]
+fn a_reader_that_stalls_holds_no_sender_up_and_what_is_lost_is_counted() {
+    const LINES: usize = 4 * FULL / 400 / SENDERS;
+    let (log, reader) = log_on_a_pipe();
+    settle_at_once(&log, LINES);
+    assert!(
+        log.shared.state.lock().pending.len() < FULL + 4096,
+        "it is bounded"
+    );
+    let reading = std::thread::spawn(move || numbers(reader));
+    let error = log.close().expect_err("lines are missing");
+    drop(log);
+    let received = reading.join().expect("no panic");
+    assert!(received.len() > 1000, "{}", received.len());
+    for sender in 0..SENDERS {
+        let of_sender = received.iter().filter(|number| **number / LINES == sender);
+        assert!(of_sender.is_sorted());
+    }
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the access log a pipe lacks {} lines: its reader was slower than the exchanges",
+            SENDERS * LINES - received.len()
+        )
+    );
 }
 
 #[test]
