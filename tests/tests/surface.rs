@@ -474,3 +474,30 @@ fn nothing_is_left_in_the_kernel_however_it_ended() {
     }
     world.weir().run(&["true"]).assert_exit(0);
 }
+
+/// The README's own file, with what it dials where it dials it.
+#[test]
+fn the_example_works_as_it_stands_and_its_key_stays_with_weir() {
+    let world = World::new();
+    let example = include_str!("../../examples/openai.yaml");
+    let finished = world
+        .bare_weir()
+        .configuration(example)
+        .variable("OPENAI_API_KEY", KEY)
+        .run(&["sh", "-c", &format!("echo $OPENAI_API_KEY; {ASK}")])
+        .assert_exit(0);
+    assert!(!finished.stdout.contains(KEY), "{}", finished.stdout);
+    assert!(
+        finished.stdout.starts_with("weir-placeholder"),
+        "{}",
+        finished.stdout
+    );
+    assert!(
+        finished.stdout.contains("The mock heard: hi"),
+        "{}",
+        finished.stdout
+    );
+    finished
+        .only_exchange()
+        .assert(&json!({"weir.outcome": "completed", "weir.usage": "read"}));
+}

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use xtask::cache;
 
+use crate::demo;
 use crate::setup;
 use crate::step::{self, Outcome};
 
@@ -134,6 +135,9 @@ fn tests(filter: Option<&str>, tally: &mut Tally) {
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
         .args(filter);
     step::say(&format!("tests: {}", step::shown(&cargo)));
+    if filter.is_none() {
+        tally.check("demo", demo::run(&demo::Arguments::default()));
+    }
     let outcome = libtest(&mut cargo, tally);
     if let Err(error) = outcome {
         tally.check("cargo test", Err(error));

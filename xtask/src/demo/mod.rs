@@ -10,7 +10,7 @@ use xtask::cache;
 use crate::setup;
 use crate::step::{self, Outcome};
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
     /// Set by the demo itself, once it is in its own network: where the built programs are.
     #[arg(long, hide = true)]
