@@ -1,9 +1,6 @@
 //! The wire formats that providers speak, as far as they differ in how a caller is known and errors are told.
 
-use http::Method;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, InvalidHeaderValue};
-
-use crate::Endpoint;
 
 /// A wire format: how errors are written and where the credential goes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -44,11 +41,6 @@ static BESIDE_AUTHORIZATION: [HeaderName; 2] = [X_API_KEY, API_KEY];
 static BESIDE_X_API_KEY: [HeaderName; 2] = [AUTHORIZATION, API_KEY];
 
 impl Dialect {
-    /// What a request asks for. See [`Endpoint::of`]: hosts of either dialect also serve paths of the other.
-    pub fn endpoint(self, method: &Method, path: &str) -> Endpoint {
-        Endpoint::of(method, path)
-    }
-
     /// Where the credential goes.
     pub fn credential_header(self) -> CredentialHeader {
         match self {

@@ -129,9 +129,7 @@ mod tests {
             ("POST", "", Endpoint::Other),
         ] {
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
-            for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
-                assert_eq!(dialect.endpoint(&method, path), endpoint, "{method} {path}");
-            }
+            assert_eq!(Endpoint::of(&method, path), endpoint, "{method} {path}");
         }
     }
 }

@@ -10,7 +10,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use weir_ai::{DecodeError, Dialect, ErrorReply, ResponseScan};
+use weir_ai::{Dialect, ErrorReply, ResponseScan};
 
 use super::Connection;
 use super::event_boundary::EventBoundary;
@@ -170,7 +170,7 @@ impl Theirs {
     }
 
     /// The event that tells the client that its stream broke off, if it can still be told.
-    fn truncation(&self, reason: &dyn Error) -> Option<Bytes> {
+    fn truncation(&self, reason: &(dyn Error + Send + Sync)) -> Option<Bytes> {
         if !self.events.as_ref()?.at_boundary() {
             return None;
         }
@@ -188,17 +188,28 @@ impl Observed {
     fn poll_upstream(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if let Some(bytes) = self.reshaped.pop_front() {
+                self.delivered(&bytes);
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
+            if let Some(reshape) = self.theirs.reshape.as_mut().filter(|reshape| reshape.has_input()) {
+                if let Err(error) = reshape.step(&mut self.reshaped) {
+                    self.broken(error);
+                }
+                continue;
+            }
             if self.ended {
-                return Poll::Ready(self.failure.take().map(Err));
+                let Some(mut reshape) = self.theirs.reshape.take() else {
+                    return Poll::Ready(self.last_word());
+                };
+                reshape.finish(&mut self.reshaped);
+                continue;
             }
             match ready!(Pin::new(&mut self.theirs.incoming).poll_frame(context)) {
-                Some(Ok(frame)) => match self.observe(frame) {
-                    Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                    Ok(None) => {}
-                    Err(error) => self.broken(error),
-                },
+                Some(Ok(frame)) => {
+                    if let Some(frame) = self.observe(frame) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
                 Some(Err(error)) => self.broken(error),
                 None => self.end(),
             }
@@ -206,60 +217,52 @@ impl Observed {
     }
 
     /// Reads a frame, and lets it pass or takes it to be reshaped.
-    fn observe(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, DecodeError> {
+    fn observe(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         if let Some(data) = frame.data_ref() {
             self.settlement.chunk(data);
-            if self.theirs.reshape.is_none()
-                && let Some(events) = &mut self.theirs.events
-            {
-                events.push(data);
-            }
         }
-        let frame = match &mut self.theirs.reshape {
-            None => Some(frame),
-            Some(reshape) => match frame.into_data() {
-                Ok(data) => {
-                    let before = self.reshaped.len();
-                    let outcome = reshape.push(data, &mut self.reshaped);
-                    if let Some(events) = &mut self.theirs.events {
-                        self.reshaped.range(before..).for_each(|bytes| events.push(bytes));
-                    }
-                    outcome?;
-                    None
-                }
-                Err(trailers) => Some(trailers),
-            },
-        };
         // A client that has read as many bytes as it was promised asks no more: this may be the last we hear of it.
         if self.theirs.incoming.is_end_stream() {
             self.end();
         }
-        Ok(frame)
+        match (&mut self.theirs.reshape, frame.into_data()) {
+            (Some(reshape), Ok(data)) => {
+                reshape.push(data, &mut self.reshaped);
+                None
+            }
+            (None, Ok(data)) => {
+                self.delivered(&data);
+                Some(Frame::data(data))
+            }
+            (_, Err(trailers)) => Some(trailers),
+        }
+    }
+
+    fn delivered(&mut self, bytes: &[u8]) {
+        if let Some(events) = &mut self.theirs.events {
+            events.push(bytes);
+        }
     }
 
     fn end(&mut self) {
         self.ended = true;
-        if let Some(reshape) = &mut self.theirs.reshape {
-            reshape.finish(&mut self.reshaped);
-        }
         self.theirs.complete(&mut self.settlement);
     }
 
     /// The answer broke off. What has come of it goes to the client first.
-    fn broken(&mut self, error: impl Error + Send + Sync + 'static) {
+    fn broken(&mut self, error: impl Into<BodyError>) {
         self.ended = true;
+        self.failure = Some(error.into());
         self.settlement.settle(Outcome::Truncated, Some(TRUNCATED));
-        let before = self.reshaped.len();
-        if let Some(reshape) = &mut self.theirs.reshape {
-            reshape.finish(&mut self.reshaped);
-        }
-        if let Some(events) = &mut self.theirs.events {
-            self.reshaped.range(before..).for_each(|bytes| events.push(bytes));
-        }
-        match self.theirs.truncation(&error) {
-            Some(event) => self.reshaped.push_back(event),
+    }
+
+    /// What the client is given after the last byte.
+    fn last_word(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let failure = self.failure.take()?;
+        match self.theirs.truncation(failure.as_ref()) {
+            Some(event) => Some(Ok(Frame::data(event))),
             // The client sees its connection break, as it would have without us.
-            None => self.failure = Some(error.into()),
+            None => Some(Err(failure)),
         }
     }
 }
@@ -288,7 +291,8 @@ impl http_body::Body for AnswerBody {
         match self {
             Self::Ours(body) => body.is_none(),
             Self::Theirs(observed) => {
-                observed.ended && observed.reshaped.is_empty() && observed.failure.is_none()
+                let left = !observed.reshaped.is_empty() || observed.theirs.reshape.is_some();
+                observed.ended && !left && observed.failure.is_none()
             }
         }
     }

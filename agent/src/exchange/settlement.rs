@@ -31,11 +31,7 @@ pub(super) struct Settlement {
 impl Settlement {
     pub(super) fn begin<B>(connection: &Connection, prepared: &Prepared, request: &Request<B>) -> Self {
         let path = request.uri().path();
-        let endpoint = prepared
-            .backend
-            .provider
-            .dialect()
-            .endpoint(request.method(), path);
+        let endpoint = Endpoint::of(request.method(), path);
         let began = Instant::now();
         let record = ExchangeRecord {
             started: SystemTime::now(),

@@ -9,7 +9,6 @@ mod tls;
 
 pub(crate) use connect::dial;
 pub use error::UpstreamError;
-use pool::Opener;
 pub(crate) use pool::{Lease, Pool};
 pub(crate) use route::{Address, Route, Security};
 use sender::Sender;
@@ -84,7 +83,9 @@ impl Upstream {
         if protocol == Protocol::Http2
             && let Some(sender) = pool.take(route, protocol)
         {
-            opener.map(Opener::finish);
+            if let Some(opener) = opener {
+                opener.finish();
+            }
             return Ok((sender, true));
         }
         // Boxed, for it is rare and large: inline it would make every exchange's future as large, and hyper keeps
@@ -93,7 +94,9 @@ impl Upstream {
         if let Ok(sender) = &connected {
             pool.share(route, protocol, sender);
         }
-        opener.map(Opener::finish);
+        if let Some(opener) = opener {
+            opener.finish();
+        }
         let sender = connected?;
         Ok((sender, false))
     }
