@@ -133,7 +133,7 @@ const AFTER: &str = "curl -sS --connect-timeout 30 -o /dev/null -w 'after %{http
 fn killed_with_open_no_new_connection_is_lost() {
     let world = World::new();
     let mut running = survivor(&world, "open");
-    running.signal(Signal::SIGKILL);
+    running.kill();
     running.write_line(AFTER);
     running.wait_for_stdout("after 200");
     running.write_line("exit 0");
@@ -143,7 +143,7 @@ fn killed_with_open_no_new_connection_is_lost() {
 fn killed_with_closed_nothing_gets_out() {
     let world = World::new();
     let mut running = survivor(&world, "closed");
-    running.signal(Signal::SIGKILL);
+    running.kill();
     running.write_line(AFTER);
     let output = running.wait_for_stdout("over\n");
     assert!(output.contains("after 000"), "{output}");

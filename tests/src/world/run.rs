@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use nix::sys::signal::{SigHandler, Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use super::log::{self, LogLine};
@@ -178,6 +179,20 @@ impl Running<'_> {
     /// If it has already ended.
     pub fn signal(&self, signal: Signal) {
         kill(self.process(), signal).unwrap_or_else(|error| panic!("cannot send {signal}: {error}"));
+    }
+
+    /// Kills it, and waits until it is dead: until its sockets are closed it still takes connections.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+        // Left to be reaped: who waits for its exit status finds it.
+        waitid(
+            Id::Pid(self.process()),
+            WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
+        )
+        .expect("weir is a child of this test");
     }
 
     /// Writes a line to the command's standard input.

@@ -73,7 +73,8 @@ fn headers_without_end_are_refused() {
         output.contains(" 431 ") || output.contains("sending ended"),
         "{output}"
     );
-    let grown = running.peak_resident_bytes() - before;
+    // The kernel's own figure is an estimate, and may be a little less than it was.
+    let grown = running.peak_resident_bytes().saturating_sub(before);
     assert!(grown < BOUND, "{grown} bytes more");
     running.write_line("exit 0");
     running.finish().assert_exit(0);
@@ -110,7 +111,8 @@ fn a_body_of_32_mib_streams_in_bounded_memory() {
             .map(|r| r.body_length)
             .collect::<Vec<_>>()
     );
-    let grown = running.peak_resident_bytes() - before;
+    // The kernel's own figure is an estimate, and may be a little less than it was.
+    let grown = running.peak_resident_bytes().saturating_sub(before);
     assert!(grown < BOUND, "{grown} bytes more");
     running.write_line("exit 0");
     running.finish().assert_exit(0);
@@ -148,7 +150,8 @@ fn a_stream_without_end_costs_no_memory() {
     }
     running.wait_for_stdout("100000000\n");
     running.wait_for_exchanges(2);
-    let grown = running.peak_resident_bytes() - before;
+    // The kernel's own figure is an estimate, and may be a little less than it was.
+    let grown = running.peak_resident_bytes().saturating_sub(before);
     assert!(grown < BOUND, "{grown} bytes more");
     running.write_line("exit 0");
     running.finish().assert_exit(0);
@@ -166,7 +169,8 @@ fn an_answer_that_unpacks_to_much_costs_no_memory() {
     ));
     running.wait_for_stdout("unpacked");
     running.wait_for_exchanges(2);
-    let grown = running.peak_resident_bytes() - before;
+    // The kernel's own figure is an estimate, and may be a little less than it was.
+    let grown = running.peak_resident_bytes().saturating_sub(before);
     assert!(grown < BOUND, "{grown} bytes more");
     running.write_line("exit 0");
     running.finish().assert_exit(0);
