@@ -89,11 +89,6 @@ impl Attachments {
         self.lasting.push((descriptor, kind));
         Ok(())
     }
-
-    /// Leaves the lasting ones where they are, for the cgroup's life.
-    pub(super) fn abandon(&mut self) {
-        self.lasting.clear();
-    }
 }
 
 impl Drop for Attachments {

@@ -77,7 +77,7 @@ pub struct CaptureCounts {
 pub struct Capture {
     // In the order of their end: no new redirect, then no programs, then no listener.
     heartbeat: Heartbeat,
-    attachments: Attachments,
+    _attachments: Attachments,
     listener: Listener,
     origins: Origins,
     counts: Mutex<PerCpuArray<MapData, u64>>,
@@ -98,7 +98,7 @@ impl Capture {
         let attachments = Attachments::attach(loaded.programs, cgroup, settings.on_failure)?;
         Ok(Self {
             heartbeat,
-            attachments,
+            _attachments: attachments,
             listener,
             origins,
             counts: Mutex::new(loaded.counts),
@@ -150,13 +150,6 @@ impl Capture {
 
     /// Ends capture and leaves nothing: what the cgroup's processes dial next goes where they dial it.
     pub fn stop(self) {}
-
-    /// Ends capture, but under [`FailurePolicy::Closed`] leaves the cgroup shut until it is removed: for processes that
-    /// outlive their run. Under Open it is [`Capture::stop`].
-    pub fn stop_and_leave_shut(mut self) {
-        self.heartbeat.withdraw();
-        self.attachments.abandon();
-    }
 }
 
 impl Drop for Capture {

@@ -150,20 +150,6 @@ fn stopped_in_order_captures_nothing_more() {
     });
 }
 
-#[test]
-fn stopped_and_left_shut_stays_shut() {
-    in_namespace(|| {
-        real_servers();
-        let mut fixture = Fixture::closed();
-        {
-            let _inside = fixture.runtime.enter();
-            fixture.capture.take().unwrap().stop_and_leave_shut();
-        }
-        let mut command = fixture.command(&format!("blocking {LOCAL_V4}:443"));
-        assert_eq!(said(&command.output().unwrap()), "ECONNREFUSED");
-    });
-}
-
 /// An agent with no descriptor left waits until a connection closes, and then takes those that waited for it.
 #[test]
 fn out_of_descriptors_every_connection_is_still_taken() {
