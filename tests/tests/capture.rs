@@ -1,7 +1,6 @@
 //! Capture, as `weir run` does it: what is caught, what is let be, and what happens when Weir is gone.
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
-use nix::sys::signal::Signal;
 use serde_json::json;
 use weir_tests::world::binaries::built;
 use weir_tests::world::run::Running;
@@ -163,47 +162,4 @@ fn killed_with_closed_nothing_gets_out() {
     running.wait();
     // The next run removes what the killed one left.
     world.weir().run(&["true"]).assert_exit(0);
-}
-
-/// Dials until a connection is decided by the failure policy, curl exiting with `decided`: until the heartbeat is stale one only waits in the
-/// queue of a listener that nobody serves, and curl gives up on it after two seconds.
-fn dial_until(running: &mut Running<'_>, decided: u8) -> String {
-    running.write_line(&format!(
-        "for i in $(seq 60); do curl -sS -m 2 -o /dev/null -w 'after %{{http_code}}\\n' https://plain.example/hello; \
-         code=$?; test $code = {decided} && break; sleep 0.2; done; echo decided $code"
-    ));
-    running.wait_for_stdout("decided ")
-}
-
-#[test]
-fn hung_with_open_new_connections_pass_by() {
-    let world = World::new();
-    let mut running = survivor(&world, "open");
-    running.signal(Signal::SIGSTOP);
-    let output = dial_until(&mut running, 0);
-    running.signal(Signal::SIGCONT);
-    assert!(output.contains("after 200\ndecided 0\n"), "{output}");
-    running.write_line("exit 0");
-    running.wait();
-}
-
-#[test]
-fn hung_with_closed_nothing_gets_out() {
-    let world = World::new();
-    let mut running = survivor(&world, "closed");
-    running.signal(Signal::SIGSTOP);
-    // 7: refused, which is curl's word for a connect() that failed at once.
-    let output = dial_until(&mut running, 7);
-    let records = world.provider().all();
-    running.signal(Signal::SIGCONT);
-    assert!(
-        output.contains("decided 7\n") && !output.contains("after 200"),
-        "{output}"
-    );
-    assert!(
-        records.iter().all(|record| record.path != "/hello"),
-        "{records:?}"
-    );
-    running.write_line("exit 0");
-    running.wait();
 }
