@@ -2,7 +2,10 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, channel};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::noise;
 
@@ -39,6 +42,35 @@ where
         }
     });
     reports
+}
+
+/// A server that nobody reaches, though nothing refuses: its accept queue is full, and so the kernel drops every further SYN,
+/// as a firewall would. It stays so for as long as the value lives.
+#[derive(Debug)]
+pub struct Blackhole {
+    _listener: TcpListener,
+    _waiting: TcpStream,
+}
+
+impl Blackhole {
+    /// # Panics
+    /// If the address is taken.
+    pub fn start(address: &str, port: u16) -> Self {
+        let address = SocketAddr::new(address.parse::<IpAddr>().expect("an address"), port);
+        let listener =
+            TcpListener::bind(address).unwrap_or_else(|error| panic!("cannot listen on {address}: {error}"));
+        // Room for one: the kernel lets the queue grow until it is longer than this.
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).expect("within the limit"))
+            .expect("it is listening already");
+        let waiting = TcpStream::connect(address).expect("the first has room");
+        // Readable: the one is in the queue, and not on its way there.
+        let mut queue = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        poll(&mut queue, PollTimeout::NONE).expect("a listener can be polled");
+        Self {
+            _listener: listener,
+            _waiting: waiting,
+        }
+    }
 }
 
 /// Says which address it was reached at before anything is sent, and then sends back what comes.

@@ -82,6 +82,14 @@ fn no_tls_at_all() {
     fails_with(&world, 502, "weir_upstream_tls");
 }
 
+/// Nobody says no, and nobody answers: a firewall that drops packets looks so.
+#[test]
+fn nobody_accepts_the_connection() {
+    let world = World::new();
+    let _blackhole = servers::Blackhole::start("203.0.113.40", 443);
+    fails_with(&world, 504, "weir_upstream_timeout");
+}
+
 #[test]
 fn silent_in_the_handshake() {
     let world = World::new();
