@@ -7,11 +7,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::exchange::Connection;
+use crate::exchange::{Connection, MOST_HEAD_BYTES};
 use crate::upstream::Protocol;
 
-/// The longest request head. Beyond it: 431 and a close.
-const MOST_HEAD_BYTES: usize = 64 * 1024;
+/// The longest request head that is read. An exchange refuses one half as long with an error that says why; beyond this there is
+/// no exchange, only a 431 without a body.
+const MOST_READ_HEAD_BYTES: usize = 2 * MOST_HEAD_BYTES;
 
 /// The most streams that a client of HTTP/2 may have open at a time; more wait. Each may hold a request body of its own.
 const MOST_STREAMS: u32 = 250;
@@ -35,7 +36,7 @@ where
                 .preserve_header_case(true)
                 .auto_date_header(false)
                 .header_read_timeout(None)
-                .max_header_size(MOST_HEAD_BYTES)
+                .max_header_size(MOST_READ_HEAD_BYTES)
                 .serve_connection(io, service)
                 .with_upgrades()
                 .await
@@ -45,7 +46,7 @@ where
                 .timer(TokioTimer::new())
                 .auto_date_header(false)
                 .max_concurrent_streams(MOST_STREAMS)
-                .max_header_list_size(MOST_HEAD_BYTES as u32)
+                .max_header_list_size(MOST_READ_HEAD_BYTES as u32)
                 .serve_connection(io, service)
                 .await
         }

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
+use weir_api::Backend;
 
 use crate::capture::{CapturedConnection, Origin};
 use crate::exchange::{Connection, Services};
@@ -69,14 +70,14 @@ impl Downstream {
             Verdict::Tls(accepted) => {
                 let hello = accepted.client_hello();
                 let host = hello.server_name().map(str::to_ascii_lowercase);
-                match host {
-                    Some(host) if self.answers_for(&host) && tls::speaks_http(&hello) => {
-                        Box::pin(self.terminate(*accepted, host.into(), first, origin)).await
+                match (host.as_deref().and_then(|host| self.backend(host)), host) {
+                    (Some(backend), Some(host)) if tls::speaks_http(&hello) => {
+                        Box::pin(self.terminate(*accepted, backend, host.into(), first, origin)).await
                     }
-                    host => Box::pin(self.relay(first, origin, host.as_deref())).await,
+                    (_, host) => Box::pin(self.relay(first, origin, host.as_deref())).await,
                 }
             }
-            Verdict::PlaintextHttp { host: Some(host) } if self.answers_for(&host) => {
+            Verdict::PlaintextHttp { host: Some(host) } if let Some(backend) = self.backend(&host) => {
                 let _active = self.services.telemetry.connection(ConnectionKind::Terminated);
                 // A key never travels in plaintext: the provider is called on its TLS port, whatever port the app chose.
                 let destination = match origin.destination.port() {
@@ -85,6 +86,7 @@ impl Downstream {
                 };
                 let connection = Connection::new(
                     Arc::clone(&self.services),
+                    &backend,
                     host.into(),
                     destination,
                     Protocol::Http1,
@@ -102,17 +104,16 @@ impl Downstream {
         drop(self.services.telemetry.connection(ConnectionKind::Refused));
     }
 
-    fn answers_for(&self, host: &str) -> bool {
-        self.services
-            .snapshot
-            .load()
-            .backend(&self.services.workload.namespace, host)
-            .is_some()
+    /// The backend that answers for this host.
+    fn backend(&self, host: &str) -> Option<Arc<Backend>> {
+        let snapshot = self.services.snapshot.load();
+        snapshot.backend(&self.services.workload.namespace, host).cloned()
     }
 
     async fn terminate(
         &self,
         accepted: rustls::server::Accepted,
+        backend: Arc<Backend>,
         host: Arc<str>,
         first: FirstBytes,
         origin: &Origin,
@@ -133,8 +134,13 @@ impl Downstream {
         drop(first.bytes);
         match Box::pin(self.terminator.handshake(accepted, first.stream)).await {
             Ok((stream, protocol)) => {
-                let connection =
-                    Connection::new(Arc::clone(&self.services), host, origin.destination, protocol);
+                let connection = Connection::new(
+                    Arc::clone(&self.services),
+                    &backend,
+                    host,
+                    origin.destination,
+                    protocol,
+                );
                 Box::pin(http::serve(connection, stream)).await;
                 Ok(())
             }
@@ -156,8 +162,7 @@ impl Downstream {
             }
             return;
         }
-        let snapshot = self.services.snapshot.load();
-        if let Some(backend) = snapshot.backend(&self.services.workload.namespace, host) {
+        if let Some(backend) = self.backend(host) {
             self.distrusted.add(&origin.command, host, backend.on_untrusted);
         }
         // Last: whoever has read the report may count on what follows from it.

@@ -20,6 +20,9 @@ use crate::downstream::host;
 use crate::trust::is_placeholder;
 use crate::upstream::{Address, Route, Security};
 
+/// The longest request head.
+pub(crate) const MOST_HEAD_BYTES: usize = 64 * 1024;
+
 /// What a backend means for one connection, worked out once and kept until the backend changes.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -145,6 +148,9 @@ pub(super) fn admit(
     if request.method() == http::Method::CONNECT {
         return Err(Refusal::Tunnel);
     }
+    if head_length(&request) > MOST_HEAD_BYTES {
+        return Err(Refusal::HeadTooLong);
+    }
     check_host(connection, &request)?;
     let upgrade = headers::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
@@ -181,6 +187,18 @@ pub(super) fn admit(
         body: Body::new(body),
         upgrade,
     })
+}
+
+/// Its bytes as HTTP/1.1 writes the path and the headers (RFC 9112 §2.1); how HTTP/2 packs them is no measure of what they are.
+fn head_length(request: &Request<Incoming>) -> usize {
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |path| path.as_str().len());
+    let headers = request.headers().iter();
+    path + headers
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum::<usize>()
 }
 
 /// The TLS handshake, the request and the backend must agree on who is meant: else a key could be asked for one host and sent to another.

@@ -10,6 +10,7 @@ mod response_body;
 mod settlement;
 mod upgrade;
 
+pub(crate) use admit::MOST_HEAD_BYTES;
 pub(crate) use response_body::AnswerBody;
 
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
-use weir_ai::Endpoint;
+use weir_api::Backend;
 
 use crate::policy::SnapshotHandle;
 use crate::telemetry::Telemetry;
@@ -53,34 +54,40 @@ pub(crate) struct Connection {
     pub(crate) protocol: Protocol,
     /// What the app opened ends with it: its connections to the provider too.
     pool: Arc<Pool>,
-    /// What was worked out from the backend as it stood at the last request.
-    prepared: Mutex<Option<Arc<Prepared>>>,
+    /// What was worked out from the backend as it stood last.
+    prepared: Mutex<Arc<Prepared>>,
 }
 
 impl Connection {
+    /// `backend` is the one that answered for the host when the connection was sorted.
     pub(crate) fn new(
         services: Arc<Services>,
+        backend: &Arc<Backend>,
         host: Arc<str>,
         origin: SocketAddr,
         protocol: Protocol,
     ) -> Arc<Self> {
+        let prepared = Mutex::new(Arc::new(Prepared::new(backend, &host, origin)));
         Arc::new(Self {
             services,
             host,
             origin,
             protocol,
             pool: Arc::default(),
-            prepared: Mutex::default(),
+            prepared,
         })
     }
 
     /// Serves one request. Whatever goes wrong, the client gets an answer in the dialect of its host.
     pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
-        let Some(prepared) = self.prepared() else {
-            return refusal::released(&self.host, Endpoint::of(request.method(), request.uri().path()));
-        };
+        let (prepared, stands) = self.prepared();
         let mut settlement = Settlement::begin(&self, &prepared, &request);
-        match self.exchange(&prepared, request, &mut settlement).await {
+        let outcome = if stands {
+            self.exchange(&prepared, request, &mut settlement).await
+        } else {
+            Err(Refusal::BackendRemoved(self.host.to_string()))
+        };
+        match outcome {
             Ok(response) => response.map(|answer| answer.settled_by(settlement)),
             Err(refusal) => {
                 let response = refusal.response(settlement.dialect());
@@ -124,19 +131,15 @@ impl Connection {
         response_body::observe(self, response, lease, settlement)
     }
 
-    /// The backend for this connection's host as it stands now, or `None` if there no longer is one.
-    fn prepared(&self) -> Option<Arc<Prepared>> {
+    /// The backend for this connection's host, as it stands now or, where there no longer is one, as it stood last; and whether there is.
+    fn prepared(&self) -> (Arc<Prepared>, bool) {
         let snapshot = self.services.snapshot.load();
-        let backend = snapshot.backend(&self.services.workload.namespace, &self.host)?;
+        let backend = snapshot.backend(&self.services.workload.namespace, &self.host);
         let mut prepared = self.prepared.lock();
-        match &*prepared {
-            Some(known) if Arc::ptr_eq(&known.backend, backend) => Some(Arc::clone(known)),
-            _ => {
-                let new = Arc::new(Prepared::new(backend, &self.host, self.origin));
-                *prepared = Some(Arc::clone(&new));
-                Some(new)
-            }
+        if let Some(backend) = backend.filter(|backend| !Arc::ptr_eq(&prepared.backend, backend)) {
+            *prepared = Arc::new(Prepared::new(backend, &self.host, self.origin));
         }
+        (Arc::clone(&prepared), backend.is_some())
     }
 }
 

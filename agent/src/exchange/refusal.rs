@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use weir_ai::{Dialect, Endpoint, ErrorReply};
+use weir_ai::{Dialect, ErrorReply};
 
+use super::admit::MOST_HEAD_BYTES;
 use super::response_body::AnswerBody;
 use crate::upstream::UpstreamError;
 
@@ -16,6 +17,10 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub(super) enum Refusal {
     /// The request names another host than the connection it came by.
     Misdirected { expected: String, named: Option<String> },
+    /// The backend was taken away while the client's connection stood: on a new one its host is relayed.
+    BackendRemoved(String),
+    /// The request's head is longer than is taken.
+    HeadTooLong,
     /// CONNECT asks a proxy for a tunnel, and this is none.
     Tunnel,
     /// The path cannot be joined to the endpoint's prefix.
@@ -83,6 +88,8 @@ impl Refusal {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Misdirected { .. } => "weir_misdirected_request",
+            Self::BackendRemoved(_) => "weir_backend_removed",
+            Self::HeadTooLong => "weir_head_too_long",
             Self::Tunnel => "weir_tunnel_refused",
             Self::BadPath => "weir_invalid_path",
             Self::NoCredential { .. } => "weir_no_credential",
@@ -107,7 +114,8 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::Misdirected { .. } | Self::BackendRemoved(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::HeadTooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Tunnel => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadPath | Self::IncompleteRequest(_) | Self::ClientGone(_) => StatusCode::BAD_REQUEST,
             Self::NoCredential { .. } => StatusCode::UNAUTHORIZED,
@@ -136,6 +144,13 @@ impl Refusal {
                 "This connection was opened to {expected}, but the request does not name one host. Send one Host \
                  header that says {expected}."
             ),
+            Self::BackendRemoved(host) => format!(
+                "No backend answers for {host} any more. Open a new connection: it will not be intercepted."
+            ),
+            Self::HeadTooLong => format!(
+                "The request's path and headers are longer than {} KiB. Send fewer or shorter ones.",
+                MOST_HEAD_BYTES / 1024
+            ),
             Self::Tunnel => "CONNECT is for proxies; the provider takes requests only.".to_owned(),
             Self::BadPath => {
                 "The path, behind the backend's endpoint.pathPrefix, is no valid path.".to_owned()
@@ -162,10 +177,17 @@ impl Refusal {
     /// A retry by the SDK would fail in the same way.
     fn is_final(&self) -> bool {
         match self {
-            Self::Misdirected { .. } | Self::Tunnel | Self::BadPath | Self::NoCredential { .. } => true,
-            Self::IncompleteRequest(_) | Self::ClientGone(_) | Self::Failed { .. } | Self::UnaskedSwitch => {
-                false
-            }
+            Self::Misdirected { .. }
+            | Self::HeadTooLong
+            | Self::Tunnel
+            | Self::BadPath
+            | Self::NoCredential { .. } => true,
+            // On a connection of its own a retry is relayed.
+            Self::BackendRemoved(_)
+            | Self::IncompleteRequest(_)
+            | Self::ClientGone(_)
+            | Self::Failed { .. }
+            | Self::UnaskedSwitch => false,
             Self::Upstream { error, .. } => {
                 matches!(
                     **error,
@@ -183,6 +205,11 @@ impl Refusal {
             message: &message,
         };
         let mut response = json(reply.status, dialect.error_body(&reply));
+        if matches!(self, Self::BackendRemoved(_)) {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.is_final() {
             response
                 .headers_mut()
@@ -240,25 +267,6 @@ fn mend(error: &UpstreamError) -> &'static str {
         UpstreamError::Invalid { .. } => "Check that the port speaks HTTP.",
         UpstreamError::RequestBody { .. } => "",
     }
-}
-
-/// The backend was taken away while the client's connection stood: on a new one it is relayed.
-pub(super) fn released(host: &str, endpoint: Endpoint) -> Response<AnswerBody> {
-    let message =
-        format!("No backend answers for {host} any more. Open a new connection: it will not be intercepted.");
-    let reply = ErrorReply {
-        status: StatusCode::MISDIRECTED_REQUEST,
-        code: "weir_backend_removed",
-        message: &message,
-    };
-    let mut response = json(
-        reply.status,
-        endpoint.dialect().unwrap_or(Dialect::OpenAi).error_body(&reply),
-    );
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
-    response
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<AnswerBody> {

@@ -60,8 +60,11 @@ impl Blackhole {
         let listener =
             TcpListener::bind(address).unwrap_or_else(|error| panic!("cannot listen on {address}: {error}"));
         // Room for one: the kernel lets the queue grow until it is longer than this.
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).expect("within the limit"))
-            .expect("it is listening already");
+        nix::sys::socket::listen(
+            &listener,
+            nix::sys::socket::Backlog::new(0).expect("within the limit"),
+        )
+        .expect("it is listening already");
         let waiting = TcpStream::connect(address).expect("the first has room");
         // Readable: the one is in the queue, and not on its way there.
         let mut queue = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];

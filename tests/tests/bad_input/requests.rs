@@ -105,6 +105,43 @@ fn a_head_without_end() {
     assert_eq!(reports.recv().unwrap(), "GET /v1/models HTTP/1.1 0");
 }
 
+/// Longer than is taken, but not past all reading: in either version an error that says why, and a line in the books.
+#[test]
+fn a_head_somewhat_too_long() {
+    let world = World::new();
+    let dialer = Dialer::start(world.weir());
+    let long = "x".repeat(100_000);
+    let request = format!("GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\nX-Long: {long}\r\n\r\n");
+    let answer = openai(&world, &dialer).exchange(request).unwrap();
+    let over_http1 = (answer.head.status(), answer.text());
+    let over_http2 = http2::runtime().block_on(async {
+        let mut sender = http2::connect(&world, dialer.connect(OPENAI), "api.openai.com").await;
+        let mut request = http2::get("https://api.openai.com/v1/models");
+        let long = http::HeaderValue::try_from(&long).unwrap();
+        request.headers_mut().insert("x-long", long);
+        let answer = sender.send_request(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let text = http2::text(answer).await;
+        // The connection goes on.
+        let next = sender.send_request(http2::get("https://api.openai.com/v1/models"));
+        assert_eq!(next.await.unwrap().status(), 200);
+        (status, text)
+    });
+    assert_eq!(over_http1, over_http2);
+    assert_eq!(over_http1.0, 431);
+    let error: serde_json::Value = serde_json::from_str(&over_http1.1).unwrap();
+    assert_eq!(error.pointer("/error/code"), Some(&json!("weir_head_too_long")));
+    let lines = dialer.finish().access_log;
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for line in &lines[..2] {
+        line.assert(&json!({
+            "weir.outcome": "denied",
+            "weir.error.code": "weir_head_too_long",
+            "http.response.status_code": 431,
+        }));
+    }
+}
+
 #[test]
 fn too_many_headers_over_http2() {
     let world = World::new();

@@ -5,7 +5,7 @@ use weir_tests::captured::{Dialer, configuration};
 use weir_tests::certificates::Authority;
 use weir_tests::world::{KEY, World, configuration::authority};
 
-use super::{CHAT_BODY, code, openai, post};
+use super::{CHAT_BODY, anthropic, code, message, openai, post};
 
 fn configured(world: &World, spec: &[&str]) -> String {
     let secret = configuration::secret("openai-secret", "apiKey", KEY);
@@ -130,4 +130,60 @@ fn what_an_app_opened_is_its_own() {
 #[test]
 fn a_pool_of_the_node_is_shared() {
     assert_eq!(connections("Node"), [0, 0, 0, 0]);
+}
+
+/// A connection from before the change is told so, in its own dialect, and is in the books as every other exchange.
+#[test]
+fn a_backend_that_is_taken_away() {
+    let world = World::new();
+    let run = world.weir();
+    let path = run.configuration_path();
+    let dialer = Dialer::start(run);
+    let mut asked = openai(&world, &dialer);
+    // One that has asked nothing yet, too.
+    let mut unasked = anthropic(&world, &dialer);
+    assert_eq!(
+        asked
+            .exchange(post("/v1/chat/completions", CHAT_BODY))
+            .unwrap()
+            .head
+            .status(),
+        200
+    );
+    std::fs::write(
+        path,
+        configuration::openai(&["hosts: [plain.example]", "auth: {passthrough: {}}"]),
+    )
+    .unwrap();
+    dialer.running().wait_for_stderr("configuration taken");
+    let told = [
+        asked.exchange(post("/v1/chat/completions", CHAT_BODY)).unwrap(),
+        unasked.exchange(message(CHAT_BODY)).unwrap(),
+    ];
+    for answer in &told {
+        assert_eq!(
+            (answer.head.status(), code(&answer.json())),
+            (421, "weir_backend_removed"),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(answer.head.header("connection"), Some("close"));
+    }
+    assert_eq!(told[1].json().get("type"), Some(&json!("error")));
+    drop((asked, unasked));
+    let lines = dialer.finish().access_log;
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for (line, backend, provider) in [
+        (&lines[1], "default/openai", "openai"),
+        (&lines[2], "default/anthropic", "anthropic"),
+    ] {
+        line.assert(&json!({
+            "weir.backend": backend,
+            "gen_ai.provider.name": provider,
+            "weir.outcome": "denied",
+            "weir.error.code": "weir_backend_removed",
+            "http.response.status_code": 421,
+            "weir.usage": "none",
+        }));
+    }
 }
