@@ -47,7 +47,9 @@ pub enum CgroupError {
 fn mend(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EROFS) => " (cgroupfs is mounted read-only here: in a container, run it privileged)",
-        Some(libc::EACCES | libc::EPERM) => " (only root may make cgroups here: use sudo)",
+        Some(libc::EACCES | libc::EPERM) => {
+            " (only root, with CAP_DAC_OVERRIDE, may make cgroups here: use sudo)"
+        }
         Some(libc::EBUSY) => " (a process still runs in it)",
         _ => "",
     }

@@ -18,7 +18,7 @@ pub enum CaptureError {
     /// The kernel refused maps or programs.
     #[error(
         "the kernel refuses BPF though the capabilities are there: {0}; kernel lockdown or a security module \
-         (seccomp, SELinux, AppArmor) forbids it: see `dmesg`, or in a container give it CAP_BPF and CAP_NET_ADMIN and no seccomp profile"
+         (seccomp, SELinux, AppArmor) forbids it: see `dmesg`, or in a container give it no seccomp profile"
     )]
     Forbidden(#[source] io::Error),
     /// The object could not be loaded.

@@ -21,6 +21,7 @@ mod attach;
 mod cgroup;
 mod error;
 mod heartbeat;
+mod kernel;
 mod listener;
 mod origin;
 pub mod preflight;

@@ -6,25 +6,46 @@ use thiserror::Error;
 
 use super::{
     cgroup::{CgroupError, Hierarchy},
-    sys,
+    kernel, sys,
 };
 
-const CAP_NET_ADMIN: u32 = 12;
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_BPF: u32 = 39;
+/// The oldest kernel whose verifier and helpers the programs are made for.
+const FLOOR: kernel::Version = (5, 15);
+
+/// A capability's name and its number (`linux/capability.h`).
+type Capability = (&'static str, u32);
+
+const CAP_KILL: Capability = ("CAP_KILL", 5);
+const CAP_SETGID: Capability = ("CAP_SETGID", 6);
+const CAP_SETUID: Capability = ("CAP_SETUID", 7);
+const CAP_NET_ADMIN: Capability = ("CAP_NET_ADMIN", 12);
+const CAP_SYS_ADMIN: Capability = ("CAP_SYS_ADMIN", 21);
+const CAP_PERFMON: Capability = ("CAP_PERFMON", 38);
+const CAP_BPF: Capability = ("CAP_BPF", 39);
+
+/// Found by trial, one taken away at a time. CAP_BPF: to make maps and load programs. CAP_PERFMON: without it the verifier refuses
+/// pointer arithmetic that compilers take for granted. CAP_NET_ADMIN: to mark the listener, and to attach to a cgroup.
+const FOR_CAPTURE: [Capability; 3] = [CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN];
+
+/// To become that user, and to signal what then runs as that user.
+const FOR_ANOTHER_USER: [Capability; 3] = [CAP_SETUID, CAP_SETGID, CAP_KILL];
 
 /// What the machine lacks, and how to get it.
 #[derive(Debug, Error)]
 pub enum PreflightError {
     /// Not enough privileges.
-    #[error(
-        "capture needs {missing}: run Weir as root (sudo), or in a container with --privileged or --cap-add {first}"
-    )]
+    #[error("{purpose} needs {}: run Weir as root (sudo), or in a container with --privileged or{}", .missing.join(" and "), added(.missing))]
     Capabilities {
-        /// Their names, with "and" between them.
-        missing: String,
-        /// The first of them.
-        first: &'static str,
+        /// What for.
+        purpose: &'static str,
+        /// Their names.
+        missing: Vec<&'static str>,
+    },
+    /// A kernel that is too old.
+    #[error("this kernel is {release}: capture needs Linux {}.{} or later", FLOOR.0, FLOOR.1)]
+    Kernel {
+        /// As `uname -r` says it.
+        release: String,
     },
     /// A kernel built without BPF, or a container that hides it.
     #[error(
@@ -37,11 +58,17 @@ pub enum PreflightError {
     Cgroup(#[from] CgroupError),
 }
 
-/// Checks privileges, kernel and cgroup2, in this order. What it can't see (lockdown, security modules) shows when the
+fn added(missing: &[&str]) -> String {
+    missing.iter().map(|name| format!(" --cap-add {name}")).collect()
+}
+
+/// Checks kernel, privileges and cgroup2, in this order. What it can't see (lockdown, security modules) shows when the
 /// programs are loaded.
 pub fn check() -> Result<(), PreflightError> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    check_capabilities(effective_capabilities(&status).unwrap_or(u64::MAX))?;
+    if let Some((release, version)) = kernel::running() {
+        check_kernel(&release, version)?;
+    }
+    check_capabilities("capture", &FOR_CAPTURE, effective_capabilities())?;
     if !sys::has_bpf() {
         return Err(PreflightError::NoBpf);
     }
@@ -49,27 +76,50 @@ pub fn check() -> Result<(), PreflightError> {
     Ok(())
 }
 
-fn check_capabilities(effective: u64) -> Result<(), PreflightError> {
-    let has = |capability: u32| effective >> capability & 1 == 1;
-    let missing: Vec<&'static str> = [
-        ("CAP_BPF", has(CAP_BPF) || has(CAP_SYS_ADMIN)),
-        ("CAP_NET_ADMIN", has(CAP_NET_ADMIN)),
-        // To read the kernel's program and map identifiers, and to make a mount namespace.
-        ("CAP_SYS_ADMIN", has(CAP_SYS_ADMIN)),
-    ]
-    .into_iter()
-    .filter_map(|(name, held)| (!held).then_some(name))
-    .collect();
-    match missing.first() {
-        None => Ok(()),
-        Some(first) => Err(PreflightError::Capabilities {
-            missing: missing.join(" and "),
-            first,
-        }),
+/// Checks the privileges that it takes beside those of [`check`] to run a command as another user.
+pub fn check_change_of_user() -> Result<(), PreflightError> {
+    check_capabilities(
+        "running the command as another user",
+        &FOR_ANOTHER_USER,
+        effective_capabilities(),
+    )
+}
+
+fn check_kernel(release: &str, version: kernel::Version) -> Result<(), PreflightError> {
+    if version < FLOOR {
+        let release = release.to_owned();
+        return Err(PreflightError::Kernel { release });
+    }
+    Ok(())
+}
+
+fn check_capabilities(
+    purpose: &'static str,
+    wanted: &[Capability],
+    effective: u64,
+) -> Result<(), PreflightError> {
+    let holds = |(_, number): Capability| effective >> number & 1 == 1;
+    // For programs' sake CAP_SYS_ADMIN stands for what was split off from it in Linux 5.8.
+    let covered = |wanted| (wanted == CAP_BPF || wanted == CAP_PERFMON) && holds(CAP_SYS_ADMIN);
+    let missing: Vec<&'static str> = wanted
+        .iter()
+        .filter(|&&wanted| !holds(wanted) && !covered(wanted))
+        .map(|(name, _)| *name)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(PreflightError::Capabilities { purpose, missing })
     }
 }
 
-fn effective_capabilities(status: &str) -> Option<u64> {
+/// This process's. All of them where /proc does not say: then the kernel's own refusal has to do.
+fn effective_capabilities() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    parse_effective(&status).unwrap_or(u64::MAX)
+}
+
+fn parse_effective(status: &str) -> Option<u64> {
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(mask.trim(), 16).ok()
 }
@@ -78,28 +128,61 @@ fn effective_capabilities(status: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    fn set(capabilities: &[Capability]) -> u64 {
+        capabilities.iter().map(|(_, number)| 1 << number).sum()
+    }
+
+    fn capture_with(capabilities: &[Capability]) -> Result<(), String> {
+        check_capabilities("capture", &FOR_CAPTURE, set(capabilities)).map_err(|error| error.to_string())
+    }
+
     #[test]
-    fn missing_capabilities_are_named() {
-        assert!(check_capabilities(u64::MAX).is_ok());
-        let root_without_bpf = !(1 << CAP_BPF);
-        assert!(
-            check_capabilities(root_without_bpf).is_ok(),
-            "CAP_SYS_ADMIN contains CAP_BPF"
-        );
-        let error = check_capabilities(0).expect_err("nothing is held").to_string();
-        assert!(
-            error.contains("CAP_BPF and CAP_NET_ADMIN and CAP_SYS_ADMIN"),
-            "{error}"
-        );
-        assert!(error.contains("sudo"), "{error}");
+    fn what_is_held_is_enough_in_either_way() {
+        assert_eq!(capture_with(&[CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN]), Ok(()));
+        assert_eq!(capture_with(&[CAP_SYS_ADMIN, CAP_NET_ADMIN]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_mend() {
+        for (held, wanted) in [
+            (
+                &[][..],
+                "capture needs CAP_BPF and CAP_PERFMON and CAP_NET_ADMIN: run Weir as root (sudo), or in a container \
+                 with --privileged or --cap-add CAP_BPF --cap-add CAP_PERFMON --cap-add CAP_NET_ADMIN",
+            ),
+            (
+                &[CAP_BPF, CAP_NET_ADMIN],
+                "capture needs CAP_PERFMON: run Weir as root (sudo), or in a container with --privileged or --cap-add \
+                 CAP_PERFMON",
+            ),
+            (
+                &[CAP_SYS_ADMIN],
+                "capture needs CAP_NET_ADMIN: run Weir as root (sudo), or in a container with --privileged or --cap-add \
+                 CAP_NET_ADMIN",
+            ),
+        ] {
+            assert_eq!(capture_with(held), Err(wanted.to_owned()));
+        }
     }
 
     #[test]
     fn the_effective_set_is_read() {
         assert_eq!(
-            effective_capabilities("Name:\tweir\nCapEff:\t00000000a80425fb\n"),
+            parse_effective("Name:\tweir\nCapEff:\t00000000a80425fb\n"),
             Some(0xa804_25fb)
         );
-        assert_eq!(effective_capabilities("Name:\tweir\n"), None);
+        assert_eq!(parse_effective("Name:\tweir\n"), None);
+    }
+
+    #[test]
+    fn a_kernel_below_the_floor_is_named() {
+        let error = check_kernel("5.10.0-28-amd64", (5, 10)).expect_err("it is too old");
+        assert_eq!(
+            error.to_string(),
+            "this kernel is 5.10.0-28-amd64: capture needs Linux 5.15 or later"
+        );
+        assert!(check_kernel("4.19.0", (4, 19)).is_err());
+        assert!(check_kernel("5.15.0-91-generic", (5, 15)).is_ok());
+        assert!(check_kernel("6.1.0-32-amd64", (6, 1)).is_ok());
     }
 }

@@ -9,16 +9,15 @@ use aya::{
     programs::{Program, ProgramError},
 };
 use ipnet::IpNet;
-use nix::sys::utsname::uname;
 use weir_ebpf_common::{OriginRecord, SourceKey};
 
-use super::{CaptureError, CaptureSettings, FailurePolicy, listener::Listener};
+use super::{CaptureError, CaptureSettings, FailurePolicy, kernel, listener::Listener};
 
 /// Built by build.rs from `ebpf/`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-ebpf"));
 
 /// bpf_set_retval can be called from the connect and sendmsg hooks since this kernel.
-const SET_RETVAL: (u32, u32) = (6, 1);
+const SET_RETVAL: kernel::Version = (6, 1);
 
 /// The loaded programs and the maps that the agent works with.
 pub(super) struct Loaded {
@@ -31,7 +30,7 @@ pub(super) struct Loaded {
 pub(super) fn load(settings: &CaptureSettings, listener: &Listener) -> Result<Loaded, CaptureError> {
     let fail_closed = u8::from(settings.on_failure == FailurePolicy::Closed);
     let heartbeat_bound = u64::try_from(settings.heartbeat_bound.as_nanos()).unwrap_or(u64::MAX);
-    let can_set_retval = u8::from(kernel_version().is_some_and(|version| version >= SET_RETVAL));
+    let can_set_retval = u8::from(kernel::running().is_some_and(|(_, version)| version >= SET_RETVAL));
     let has_excluded = u8::from(!settings.exclude.is_empty());
     let mut programs = EbpfLoader::new()
         .override_global("LISTENER_PORT_V4", &listener.port_v4, true)
@@ -86,27 +85,4 @@ fn take(programs: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, Captu
             name: name.to_owned(),
         })
     })
-}
-
-/// The running kernel's major and minor version.
-fn kernel_version() -> Option<(u32, u32)> {
-    parse_version(uname().ok()?.release().to_str()?)
-}
-
-fn parse_version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kernel_versions_are_read() {
-        assert_eq!(parse_version("6.18.44-fc-v669"), Some((6, 18)));
-        assert_eq!(parse_version("5.15.0-91-generic"), Some((5, 15)));
-        assert_eq!(parse_version("6.1"), Some((6, 1)));
-        assert_eq!(parse_version("next"), None);
-    }
 }

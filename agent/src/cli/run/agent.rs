@@ -46,6 +46,9 @@ impl Agent {
     /// Starts everything; a command put into the cgroup from here on is captured.
     pub(super) fn start(arguments: &Arguments, run_as: &RunAs) -> Result<Self, Failure> {
         preflight::check()?;
+        if run_as.change.is_some() {
+            preflight::check_change_of_user()?;
+        }
         let authority = Arc::new(LocalAuthority::open(&arguments.state_dir)?);
         let trust_files = TrustFiles::write(&arguments.state_dir, &authority, |name| std::env::var_os(name))?;
         if let Some(user) = &run_as.change
