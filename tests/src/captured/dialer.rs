@@ -73,8 +73,13 @@ impl<'world> Dialer<'world> {
     /// # Panics
     /// If the run does not end well, if it panicked or left something behind.
     pub fn finish(self) -> Finished {
+        self.end().finish().assert_exit(0)
+    }
+
+    /// Ends the command, and leaves it to the test to wait for the run's end.
+    pub fn end(self) -> Running<'world> {
         drop(self.control);
-        self.running.finish().assert_exit(0)
+        self.running
     }
 }
 

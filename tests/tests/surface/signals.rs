@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use weir_tests::captured::Dialer;
 use weir_tests::world::World;
 use weir_tests::world::wait::PATIENCE;
 
@@ -112,4 +113,25 @@ fn a_signal_ends_weir_while_it_waits_for_the_access_logs_reader() {
         status.and_then(|status| status.signal()),
         Some(Signal::SIGTERM as i32)
     );
+}
+
+/// What the command has opened may take two seconds to end. Who does not want to wait loses neither the status nor the table.
+#[test]
+fn a_signal_ends_the_wait_for_connections() {
+    let world = World::new();
+    let weir = world.weir().variable("WEIR_LOG", "info,weir_agent=debug");
+    let dialer = Dialer::start(weir);
+    // Passed out of the command, it stays open when the command has ended.
+    let stream = dialer.connect("203.0.113.30:80");
+    let running = dialer.end();
+    running.wait_for_stderr("connections may end");
+    running.signal(Signal::SIGTERM);
+    running.wait_for_stderr("connections are cut");
+    let finished = running.finish().assert_exit(0);
+    assert!(
+        finished.stderr.contains("No request to an AI provider was seen."),
+        "{}",
+        finished.stderr
+    );
+    drop(stream);
 }

@@ -39,6 +39,8 @@ pub(super) struct Agent {
     source: Option<FileSource>,
     telemetry: Telemetry,
     stop: CancellationToken,
+    /// Nobody waits any more for what is still open after `stop`.
+    hurry: CancellationToken,
     serving: JoinHandle<()>,
 }
 
@@ -104,7 +106,8 @@ impl Agent {
                 return Err(error.into());
             }
         };
-        let serving = runtime.spawn(serve(capture, downstream, stop.clone()));
+        let hurry = CancellationToken::new();
+        let serving = runtime.spawn(serve(capture, downstream, stop.clone(), hurry.clone()));
         Ok(Self {
             runtime,
             run,
@@ -113,6 +116,7 @@ impl Agent {
             source,
             telemetry,
             stop,
+            hurry,
             serving,
         })
     }
@@ -153,11 +157,23 @@ impl Agent {
     /// Ends everything, the last exchange settled, and says what there was. What goes wrong here is told and no more:
     /// the command has ended, and its status and the table are owed to the user.
     ///
-    /// It takes as long as the access log's reader does, so a signal ends Weir there, when nothing of it is left in the
-    /// kernel. All before is bounded by [`DRAIN_LIMIT`].
+    /// Connections may take [`DRAIN_LIMIT`] to end; a signal ends them at once, and costs neither status nor table. The access log
+    /// may take as long as its reader does, so a signal ends Weir there, when nothing of it is left in the kernel.
     pub(super) fn finish(self, signals: &BlockedSignals) -> String {
         self.stop.cancel();
-        if let Err(error) = self.runtime.block_on(self.serving) {
+        let mut serving = self.serving;
+        let served = self.runtime.block_on(async {
+            tokio::select! {
+                served = &mut serving => return served,
+                asked = signals.asked_to_end() => if let Err(error) = asked {
+                    tracing::warn!("signals cannot be heeded: {error}");
+                } else {
+                    self.hurry.cancel();
+                },
+            }
+            serving.await
+        });
+        if let Err(error) = served {
             tracing::error!("serving the command broke off: {error}");
         }
         // What is still under way, such as a switched protocol, is dropped here, and settles by it.
@@ -207,7 +223,12 @@ fn capture_settings(arguments: &Arguments) -> CaptureSettings {
 }
 
 /// Serves what is captured until told to stop, and then lets connections end.
-async fn serve(capture: Capture, downstream: Arc<Downstream>, stop: CancellationToken) {
+async fn serve(
+    capture: Capture,
+    downstream: Arc<Downstream>,
+    stop: CancellationToken,
+    hurry: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -221,8 +242,20 @@ async fn serve(capture: Capture, downstream: Arc<Downstream>, stop: Cancellation
         }
     }
     capture.stop();
+    drain(connections, &hurry).await;
+}
+
+/// Lets connections end, for [`DRAIN_LIMIT`] or until nobody waits for them.
+async fn drain(mut connections: JoinSet<()>, hurry: &CancellationToken) {
+    tracing::debug!(
+        connections = connections.len(),
+        "capture has ended; connections may end"
+    );
     let ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN_LIMIT, ended).await.is_err() {
-        connections.shutdown().await;
+    tokio::select! {
+        () = ended => return,
+        () = tokio::time::sleep(DRAIN_LIMIT) => {}
+        () = hurry.cancelled() => tracing::debug!("connections are cut, for a signal came"),
     }
+    connections.shutdown().await;
 }

@@ -71,6 +71,13 @@ impl BlockedSignals {
         })
     }
 
+    /// Waits, inside a tokio runtime, for a signal that asks Weir to end.
+    pub(super) async fn asked_to_end(&self) -> io::Result<()> {
+        let signals = self.watch()?;
+        while signals.next().await? == Arrival::Child {}
+        Ok(())
+    }
+
     /// Reads what has come and was not waited for any more.
     pub(super) fn discard(&self) {
         while let Ok(Some(_)) = self.descriptor.read_signal() {}
