@@ -46,16 +46,13 @@ pub(super) fn error_of_status(status: u16) -> Reply {
 }
 
 fn usage(tokens: Tokens) -> String {
-    let Tokens {
-        input,
-        cached,
-        output,
-        reasoning,
-        ..
-    } = tokens;
-    let total = input + output;
     format!(
-        r#"{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached},"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":{reasoning},"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#
+        r#"{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":{},"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":{},"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#,
+        tokens.input,
+        tokens.output,
+        tokens.total(),
+        tokens.cached,
+        tokens.reasoning,
     )
 }
 

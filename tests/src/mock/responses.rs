@@ -7,16 +7,13 @@ use super::reply::Reply;
 use super::text::{Answer, Tokens, answering_model, prompt, quoted};
 
 fn usage(tokens: Tokens) -> String {
-    let Tokens {
-        input,
-        cached,
-        output,
-        reasoning,
-        ..
-    } = tokens;
-    let total = input + output;
     format!(
-        r#"{{"input_tokens":{input},"input_tokens_details":{{"cached_tokens":{cached}}},"output_tokens":{output},"output_tokens_details":{{"reasoning_tokens":{reasoning}}},"total_tokens":{total}}}"#
+        r#"{{"input_tokens":{},"input_tokens_details":{{"cached_tokens":{}}},"output_tokens":{},"output_tokens_details":{{"reasoning_tokens":{}}},"total_tokens":{}}}"#,
+        tokens.input,
+        tokens.cached,
+        tokens.output,
+        tokens.reasoning,
+        tokens.total(),
     )
 }
 

@@ -19,6 +19,13 @@ pub struct Tokens {
     pub reasoning: u64,
 }
 
+impl Tokens {
+    /// Prompt and answer.
+    pub fn total(self) -> u64 {
+        self.input + self.output
+    }
+}
+
 /// The answer to a prompt.
 #[derive(Debug, Clone)]
 pub struct Answer {

@@ -1,13 +1,18 @@
-//! One `weir run`: started, watched, and looked at afterwards.
+//! One `weir run`: put together, watched while it runs, and looked at afterwards.
+
+mod ended;
+mod start;
+
+pub use ended::Finished;
+pub use start::WeirRun;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus};
 use std::time::Instant;
 
-use nix::sys::signal::{SigHandler, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
@@ -18,143 +23,6 @@ use super::{World, leftovers};
 
 /// Where the runs of a world serve their metrics: each world has a network of its own, so one port does.
 pub const METRICS: &str = "127.0.0.1:9464";
-
-/// A `weir run` that is being put together.
-pub struct WeirRun<'world> {
-    world: &'world World,
-    options: Vec<String>,
-    configuration: Option<PathBuf>,
-    environment: Vec<(String, String)>,
-    state: PathBuf,
-    metrics: bool,
-    name: String,
-}
-
-impl<'world> WeirRun<'world> {
-    pub(super) fn new(world: &'world World, name: String) -> Self {
-        Self {
-            world,
-            options: Vec::new(),
-            configuration: None,
-            environment: Vec::new(),
-            state: world.path("state"),
-            metrics: false,
-            name,
-        }
-    }
-
-    /// `-f`: with the file of that text.
-    #[must_use]
-    pub fn configuration(mut self, text: &str) -> Self {
-        let path = self.world.path(&format!("{}.yaml", self.name));
-        std::fs::write(&path, text).expect("the world's directory is writable");
-        self.configuration = Some(path);
-        self
-    }
-
-    /// One more option before the `--`.
-    #[must_use]
-    pub fn option(mut self, option: &str) -> Self {
-        self.options.push(option.to_owned());
-        self
-    }
-
-    /// A variable in Weir's own environment, which its command inherits.
-    #[must_use]
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// A state directory other than the world's.
-    #[must_use]
-    pub fn state_directory(mut self, path: PathBuf) -> Self {
-        self.state = path;
-        self
-    }
-
-    /// `--metrics`, to be read while it runs.
-    #[must_use]
-    pub fn metrics(mut self) -> Self {
-        self.metrics = true;
-        self
-    }
-
-    /// Where its configuration file is, for changes while it runs.
-    pub fn configuration_path(&self) -> PathBuf {
-        self.world.path(&format!("{}.yaml", self.name))
-    }
-
-    /// Starts it with its standard input open.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    pub fn spawn<S: AsRef<str>>(self, command: &[S]) -> Running<'world> {
-        let access_log = self.world.path(&format!("{}.access.log", self.name));
-        std::fs::File::create(&access_log).expect("the world's directory is writable");
-        let mut weir = Command::new(super::binaries::built("weir"));
-        weir.arg("run");
-        if let Some(configuration) = &self.configuration {
-            weir.arg("-f").arg(configuration);
-        }
-        weir.arg("--state-dir")
-            .arg(&self.state)
-            .arg("--access-log")
-            .arg(&access_log);
-        if self.metrics {
-            weir.args(["--metrics", METRICS]);
-        }
-        weir.args(&self.options)
-            .arg("--")
-            .args(command.iter().map(AsRef::as_ref));
-        self.world.environment(&mut weir);
-        weir.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        weir.stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        join_cgroup(&mut weir, self.world);
-        let mut child = weir
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start weir: {error}"));
-        Running {
-            world: self.world,
-            stdin: child.stdin.take(),
-            stdout: Stream::new(child.stdout.take().expect("piped above")),
-            stderr: Stream::new(child.stderr.take().expect("piped above")),
-            child,
-            access_log,
-            waited: false,
-        }
-    }
-
-    /// Runs it to its end with an empty standard input.
-    ///
-    /// # Panics
-    /// As [`Running::finish`].
-    pub fn run<S: AsRef<str>>(self, command: &[S]) -> Finished {
-        let mut running = self.spawn(command);
-        running.close_stdin();
-        running.finish()
-    }
-}
-
-/// Starts the program in the world's cgroup, so that all of its descendants end with the world, and makes it end with the test's thread.
-#[allow(unsafe_code, reason = "std offers the moment between fork and exec only so")]
-fn join_cgroup(command: &mut Command, world: &World) {
-    let procs = world.control_group().path().join("cgroup.procs");
-    // SAFETY: between fork and exec only async-signal-safe calls may be made: open, write and close through std::fs with a path that was
-    // made before, and prctl and signal. The path's conversion to a C string uses the stack for a path this short.
-    unsafe {
-        command.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // As a shell at a terminal would start it: under nohup and the like some are ignored, and stay so.
-            for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
-                nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
-            }
-            std::fs::write(&procs, "0")
-        });
-    }
-}
 
 /// A `weir run` that was started.
 pub struct Running<'world> {
@@ -355,49 +223,4 @@ fn status_bytes(process: Pid, field: &str) -> u64 {
         .parse::<u64>()
         .expect("a number")
         * 1024
-}
-
-/// A `weir run` that has ended.
-#[derive(Debug)]
-pub struct Finished {
-    /// Its exit status.
-    pub status: ExitStatus,
-    /// The command's standard output.
-    pub stdout: String,
-    /// The error output of the command and of Weir.
-    pub stderr: String,
-    /// One line an exchange.
-    pub access_log: Vec<LogLine>,
-}
-
-impl Finished {
-    /// Asserts that it exited with `code`.
-    ///
-    /// # Panics
-    /// Otherwise, with all that it printed.
-    pub fn assert_exit(self, code: i32) -> Self {
-        assert_eq!(
-            self.status.code(),
-            Some(code),
-            "exit status\n--- stdout ---\n{}\n--- stderr ---\n{}",
-            self.stdout,
-            self.stderr
-        );
-        self
-    }
-
-    /// The access log's only line.
-    ///
-    /// # Panics
-    /// If there is not exactly one.
-    pub fn only_exchange(&self) -> &LogLine {
-        assert_eq!(
-            self.access_log.len(),
-            1,
-            "exchanges: {:?}\n{}",
-            self.access_log,
-            self.stderr
-        );
-        self.access_log.first().expect("counted above")
-    }
 }

@@ -234,6 +234,11 @@ fn a_stream_that_is_closed_in_the_middle() {
 }
 
 #[test]
+fn a_stream_that_is_reset_in_the_middle() {
+    breaks_off(|wire| resetting(&wire.stream().sock));
+}
+
+#[test]
 fn a_stream_with_broken_chunks() {
     breaks_off(|wire| {
         wire.send("this is no chunk size\r\n")?;
