@@ -277,3 +277,26 @@ fn json(status: StatusCode, body: Bytes) -> Response<AnswerBody> {
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The whole words that begin with `weir_` and stand between `mark`s.
+    fn codes(text: &str, mark: char) -> BTreeSet<&str> {
+        let is_code = |word: &str| match word.strip_prefix("weir_") {
+            Some(rest) => !rest.is_empty() && !rest.contains(char::is_whitespace),
+            None => false,
+        };
+        text.split(mark).filter(|word| is_code(word)).collect()
+    }
+
+    #[test]
+    fn every_code_is_documented_and_no_other() {
+        let ours = codes(include_str!("refusal.rs"), '"');
+        let truncated = BTreeSet::from([super::super::settlement::TRUNCATED]);
+        let documented = include_str!("../../../docs/surface.md");
+        let (_, table) = documented.split_once("## Error codes").expect("the section");
+        assert_eq!(codes(table, '`'), &ours | &truncated);
+    }
+}
