@@ -21,9 +21,6 @@ pub enum DecodeError {
     /// The bytes are not what the coding says.
     #[error("the body is not valid {0}")]
     Invalid(&'static str),
-    /// The body ended within the coding.
-    #[error("the {0} body is cut short")]
-    CutShort(&'static str),
 }
 
 /// Undoes a `content-encoding` (RFC 9110 §8.4), piece by piece, in bounded memory.
@@ -34,7 +31,6 @@ pub struct Decoder {
     /// What stands between each stage and the next.
     links: Vec<Window>,
     window: Box<[u8]>,
-    started: bool,
     failed: Option<DecodeError>,
 }
 
@@ -95,7 +91,6 @@ impl Decoder {
             stages,
             links,
             window,
-            started: false,
             failed: None,
         })
     }
@@ -114,7 +109,6 @@ impl Decoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.started |= !input.is_empty();
         let read = pull(&mut self.stages, &mut self.links, input, output);
         self.failed = read.err();
         read
@@ -140,21 +134,6 @@ impl Decoder {
         };
         self.window = window;
         result
-    }
-
-    /// The body has ended. A body without a byte is taken for whole, as answers to HEAD are.
-    ///
-    /// # Errors
-    /// [`DecodeError::CutShort`] where the coding has not ended.
-    pub fn finish(&self) -> Result<(), DecodeError> {
-        match self.failed {
-            Some(error) => Err(error),
-            None if !self.started => Ok(()),
-            None => match self.stages.iter().find(|stage| !stage.is_at_end()) {
-                Some(stage) => Err(DecodeError::CutShort(stage.name())),
-                None => Ok(()),
-            },
-        }
     }
 }
 
@@ -214,15 +193,6 @@ impl Stage {
             Self::Zstandard(stage) => stage.read(input, output),
         }
         .map_err(|Malformed| DecodeError::Invalid(self.name()))
-    }
-
-    fn is_at_end(&self) -> bool {
-        match self {
-            Self::Gzip(stage) => stage.is_at_end(),
-            Self::Deflate(stage) => stage.is_at_end(),
-            Self::Brotli(stage) => stage.is_at_end(),
-            Self::Zstandard(stage) => stage.is_at_end(),
-        }
     }
 
     fn name(&self) -> &'static str {

@@ -166,14 +166,6 @@ impl RequestScan {
             insert: Cow::Borrowed(insert),
         })
     }
-
-    /// Whether the client itself asked for usage in the stream, so that its event must reach it.
-    pub fn asked_for_usage(&self) -> bool {
-        let options = self.members.options.as_ref();
-        options
-            .and_then(|options| options.include_usage.as_ref())
-            .is_some_and(|(kind, _)| *kind == Kind::True)
-    }
 }
 
 impl Members {

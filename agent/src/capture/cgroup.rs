@@ -253,5 +253,4 @@ fn is_populated(events: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "cgroup_tests.rs"]
 mod tests;

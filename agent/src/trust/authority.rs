@@ -96,7 +96,6 @@ pub enum AuthorityError {
 pub struct LocalAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
-    certificate_pem: String,
     certificate_path: PathBuf,
     leaves: RwLock<HashMap<String, Leaf>>,
     /// Held while a leaf is made, so that a burst of first connections mints one.
@@ -162,16 +161,10 @@ impl LocalAuthority {
         Ok(Self {
             issuer,
             certificate,
-            certificate_pem,
             certificate_path: files.certificate,
             leaves: RwLock::default(),
             minting: Mutex::default(),
         })
-    }
-
-    /// The root certificate, PEM.
-    pub fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
     }
 
     /// The root certificate, DER.

@@ -46,8 +46,4 @@ impl Brotli {
         }
         Ok(length)
     }
-
-    pub(super) fn is_at_end(&self) -> bool {
-        self.at_end
-    }
 }

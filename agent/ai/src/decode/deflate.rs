@@ -61,10 +61,6 @@ impl Deflate {
         }
         Ok(length)
     }
-
-    pub(super) fn is_at_end(&self) -> bool {
-        self.at_end
-    }
 }
 
 /// Inflates until there is output, the input is used up, or the stream ends (the second value). Zero output without

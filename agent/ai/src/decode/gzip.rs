@@ -144,10 +144,6 @@ impl Gzip {
             part @ (Part::Name { .. } | Part::Comment { .. } | Part::Body | Part::Padding) => part,
         })
     }
-
-    pub(super) fn is_at_end(&self) -> bool {
-        self.member && matches!(self.part, Part::Header { at: 0, .. } | Part::Padding)
-    }
 }
 
 fn after_header(flags: u8) -> Part {

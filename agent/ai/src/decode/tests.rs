@@ -49,7 +49,7 @@ fn decode(encoding: &str, parts: &[&[u8]]) -> (Vec<u8>, Result<(), DecodeError>)
             decoded.extend_from_slice(window);
         }));
     }
-    (decoded, result.and_then(|()| decoder.finish()))
+    (decoded, result)
 }
 
 fn encodings(text: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
@@ -117,7 +117,6 @@ fn an_error_stays() {
     let invalid = Err(DecodeError::Invalid("gzip"));
     assert_eq!(decoder.push(&encoded, &mut |_| {}), invalid);
     assert_eq!(decoder.push(b"", &mut |_| {}), invalid);
-    assert_eq!(decoder.finish(), invalid);
 }
 
 #[test]
@@ -143,7 +142,7 @@ fn a_bomb_comes_in_small_pieces() {
                 length += window.len();
             })
             .expect("valid");
-        assert_eq!((length, decoder.finish()), (zeros.len(), Ok(())), "{encoding}");
+        assert_eq!(length, zeros.len(), "{encoding}");
     }
 }
 
@@ -159,17 +158,11 @@ proptest! {
     }
 
     #[test]
-    fn what_is_cut_short_is_told(text in prop::collection::vec(any::<u8>(), 1..300), cut in any::<prop::sample::Index>()) {
+    fn what_is_cut_short_is_decoded_as_far_as_it_goes(text in prop::collection::vec(any::<u8>(), 1..300), cut in any::<prop::sample::Index>()) {
         for (encoding, encoded) in encodings(&text) {
-            if matches!(encoding, "gzip" | "zstd" | "identity") {
-                continue; // may be cut between members
-            }
-            let encoded = &encoded[..cut.index(encoded.len() - 1) + 1];
-            let (decoded, result) = decode(encoding, &[encoded]);
-            prop_assert!(text.starts_with(&decoded));
-            if encoded.len() < 2 || decoded.len() < text.len() {
-                prop_assert!(result.is_err(), "{}", encoding);
-            }
+            let (decoded, result) = decode(encoding, &[&encoded[..cut.index(encoded.len())]]);
+            prop_assert_eq!(result, Ok(()), "{}", encoding);
+            prop_assert!(text.starts_with(&decoded), "{}", encoding);
         }
     }
 

@@ -44,8 +44,4 @@ impl Zstandard {
             }
         }
     }
-
-    pub(super) fn is_at_end(&self) -> bool {
-        self.at_end
-    }
 }

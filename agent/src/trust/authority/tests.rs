@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use tempfile::TempDir;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
@@ -69,7 +70,7 @@ fn the_root_is_made_once_with_modes_that_keep_its_key() {
     assert_eq!(mode(&state), 0o755);
     assert_eq!(mode(&state.join("root.key")), 0o600);
     assert_eq!(mode(&state.join("root.pem")), 0o644);
-    assert_eq!(open(&state).certificate_pem(), first.certificate_pem());
+    assert_eq!(open(&state).certificate(), first.certificate());
     assert_eq!(first.certificate_path(), state.join("root.pem"));
 }
 
@@ -140,12 +141,12 @@ fn the_debug_form_keeps_the_key() {
 fn runs_started_at_once_share_one_root() {
     let directory = directory();
     let start = Barrier::new(8);
-    let roots: Vec<String> = std::thread::scope(|scope| {
+    let roots: Vec<CertificateDer<'static>> = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
                     start.wait();
-                    open(directory.path()).certificate_pem().to_owned()
+                    open(directory.path()).certificate().clone()
                 })
             })
             .collect();

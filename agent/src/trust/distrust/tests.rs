@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use super::{DistrustReporter, REPORTED, Runtime, is_distrust, may_be_distrust};
-use crate::trust::{LocalAuthority, roots_from_pem};
+use crate::trust::LocalAuthority;
 
 fn alert(description: AlertDescription) -> rustls::Error {
     rustls::Error::AlertReceived(description)
@@ -108,8 +108,9 @@ fn a_real_client_that_does_not_know_the_root_is_told_from_one_that_does() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let authority = || LocalAuthority::open(directory.path()).expect("a root");
-        let ours = roots_from_pem(authority().certificate_pem().as_bytes()).expect("our root");
-        handshake(ours, authority(), version).expect("trusted");
+        let mut ours = RootCertStore::empty();
+        ours.add(authority().certificate().clone()).expect("our root");
+        handshake(Arc::new(ours), authority(), version).expect("trusted");
         let error = handshake(Arc::new(RootCertStore::empty()), authority(), version).expect_err("unknown");
         assert!(is_distrust(&error), "{error}");
     }
