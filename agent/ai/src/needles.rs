@@ -31,6 +31,11 @@ impl Needle {
         self.0.find(data).is_some()
     }
 
+    /// Where in `data` the word stands last.
+    pub(crate) fn last_in(&self, data: &[u8]) -> Option<usize> {
+        self.0.find_iter(data).last()
+    }
+
     /// Whether the word is in `data` other than as a key whose value is null. Where `include_usage` was asked for,
     /// every chunk has `"usage":null`.
     pub(crate) fn has_value_in(&self, data: &[u8]) -> bool {

@@ -2,9 +2,10 @@ use bytes::Bytes;
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::{EVENT_LIMIT, UsageEventFilter};
-use crate::testing::{pieces, stream_text};
+use crate::testing::{json_text, pieces, space, stream_text};
 
-const CHUNK: &str = r#"{"id":"1","choices":[{"index":0,"delta":{"content":"Hi"}}],"usage":null}"#;
+const CHUNK: &str = r#"{"id":"1","choices":[{"index":0,"delta":{"content":"Hi"}}]}"#;
+const WITH_NULL: &str = r#"{"id":"1","choices":[{"index":0,"delta":{"content":"Hi"}}],"usage":null}"#;
 const USAGE: &str = r#"{"id":"1","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":12}}"#;
 
 fn filter(parts: &[&[u8]]) -> Vec<u8> {
@@ -44,12 +45,55 @@ fn one_event_is_taken_out() {
 }
 
 #[test]
+fn a_usage_of_null_is_cut_out() {
+    let stream = format!(
+        "data: {CHUNK}\n\ndata: {WITH_NULL}\n\ndata:{WITH_NULL}\n\n: ping\n\ndata: {USAGE}\n\ndata: {WITH_NULL}\n\ndata: [DONE]\n\n"
+    );
+    let without = format!(
+        "data: {CHUNK}\n\ndata: {CHUNK}\n\ndata:{CHUNK}\n\n: ping\n\ndata: {CHUNK}\n\ndata: [DONE]\n\n"
+    );
+    for end in ["\n", "\r\n", "\r"] {
+        assert_eq!(filter_all(&stream.replace('\n', end)), without.replace('\n', end));
+    }
+    assert_eq!(
+        filter_all(&format!("data: {WITH_NULL}")),
+        format!("data: {CHUNK}")
+    );
+    for (data, expected) in [
+        (r#"{"choices":[],"usage":null}"#, r#"{"choices":[]}"#),
+        (
+            r#"{"choices":[] , "usage" : null , "obfuscation":"x"}"#,
+            r#"{"choices":[]  , "obfuscation":"x"}"#,
+        ),
+        (
+            r#"{"a":{"b":1,"usage":null},"usage":null}"#,
+            r#"{"a":{"b":1,"usage":null}}"#,
+        ),
+        (
+            r#"{"a":"\",\"usage\":null","usage":null}"#,
+            r#"{"a":"\",\"usage\":null"}"#,
+        ),
+    ] {
+        assert_eq!(
+            filter_all(&format!("data: {data}\n\n")),
+            format!("data: {expected}\n\n")
+        );
+    }
+}
+
+#[test]
 fn all_else_stays() {
     for data in [
         CHUNK,
+        r#"{"usage":null}"#,
+        r#"{"usage":null,"choices":[]}"#,
+        r#"{"x":1,"usage":null"#,
+        r#"{"x":1,"usage":null}}"#,
+        r#"{"x":{"y":1,"usage":null}}"#,
+        r#"{"x":"a,\"usage\":null"}"#,
+        r#"[1,"usage",null]"#,
         r#"{"choices":[{"delta":{}}],"usage":{"prompt_tokens":1}}"#,
         r#"{"choices":[],"prompt_filter_results":[{}]}"#,
-        r#"{"choices":[],"usage":null}"#,
         r#"{"usage":{"prompt_tokens":1}}"#,
         r#"{"choices":[],"usage":{},"error":{"message":"no"}}"#,
         r#"{"choices":[],"usage":{}"#,
@@ -115,5 +159,23 @@ proptest! {
         prop_assert!(whole.len() <= stream.len());
         prop_assert_eq!(&whole, &filter(&pieces(&stream, &cuts)));
         prop_assert_eq!(&whole, &filter(&stream.chunks(1).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn a_cut_leaves_all_else_of_the_object(before in prop::collection::vec(json_text(), 1..4), after in prop::collection::vec(json_text(), 0..3), spaces in (space(), space(), space())) {
+        let members = |values: &[String], name: &str| -> Vec<String> {
+            values.iter().enumerate().map(|(number, value)| format!("\"{name}{number}\":{value}")).collect()
+        };
+        let usage = format!("\"usage\"{}:{}null{}", spaces.0, spaces.1, spaces.2);
+        let (before, after) = (members(&before, "before"), members(&after, "after"));
+        let line = |members: Vec<String>| format!("data: {{{}}}\n\n", members.join(",").replace(['\n', '\r'], " "));
+        let sent = line([&before[..], &[usage], &after].concat());
+        let passed = String::from_utf8(filter(&[sent.as_bytes()])).expect("text");
+        let read = |event: &str| -> serde_json::Value { serde_json::from_str(&event["data: ".len()..]).expect("JSON") };
+        if after.concat().contains("\"usage\"") {
+            prop_assert_eq!(passed, sent, "only the last is looked at");
+        } else {
+            prop_assert_eq!(read(&passed), read(&line([before, after].concat())));
+        }
     }
 }
