@@ -3,10 +3,15 @@
 //! There is one configuration model, Kubernetes objects. `weir run -f` reads them from a file with [`parse`], a controller from the API
 //! server; both come to the same [`Snapshot`] by the same [`translate()`].
 
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod load;
 mod names;
 mod objects;
+pub mod policy;
 mod problem;
+pub mod proto;
+pub mod resource;
 mod schema;
 mod secret;
 mod snapshot;
@@ -14,12 +19,13 @@ mod translate;
 mod tree;
 pub mod types;
 
-pub use load::load;
-pub use objects::{Objects, parse};
+pub use load::{load, load_refusing};
+pub use objects::{Objects, Reference, parse, references};
+pub use policy::{EffectivePolicy, Policy, WorkloadIdentity};
 pub use problem::{Problem, Problems};
-pub use snapshot::{Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
-pub use translate::translate;
-pub use types::{AllowedNamespaces, Dial, OnUntrusted};
+pub use snapshot::{AllowedNamespaces, Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
+pub use translate::{ObjectName, Outcome, Translation, translate, translate_each};
+pub use types::{Dial, FailurePolicy, OnUntrusted};
 
 /// `apiVersion` of the objects that are Weir's own.
 pub const API_VERSION: &str = "weir.dev/v1alpha1";
