@@ -1,4 +1,4 @@
-//! `cargo xtask build`.
+//! `cargo xtask build` and `cargo xtask codegen`.
 
 use xtask::cache;
 
@@ -13,5 +13,19 @@ pub(crate) fn release() -> Outcome {
         "--locked",
         "--package",
         "weir-agent",
+    ]))
+}
+
+/// Writes what is generated from the types of the configuration's objects: charts/weir-crds, and the reference in docs/.
+pub(crate) fn codegen() -> Outcome {
+    step::say("writing charts/weir-crds and docs/reference.md");
+    step::run(step::cargo(&cache::clone_root()).args([
+        "run",
+        "--locked",
+        "--quiet",
+        "--package",
+        "weir-api",
+        "--example",
+        "codegen",
     ]))
 }

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | bench | build | setup`.
+//! The project's own commands: `cargo xtask demo | test | bench | build | codegen | setup`.
 
 mod bench;
 mod build;
@@ -27,6 +27,8 @@ enum Command {
     Test(test::Arguments),
     /// Compares Weir with a bare proxy, and prints the ratios beside their budgets.
     Bench(bench::Arguments),
+    /// Writes what is generated from the configuration's types: the custom resources' chart, and the reference in docs/.
+    Codegen,
     /// Leaves target/release/weir.
     Build,
     /// Installs what building and testing need, and is done at once if it is there.
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => return test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Build => setup::toolchain().and_then(|()| build::release()),
+        Command::Codegen => build::codegen(),
         Command::Setup => setup::everything(),
     };
     match result {

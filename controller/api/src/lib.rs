@@ -4,10 +4,14 @@
 //! server; both come to the same [`Snapshot`] by the same [`translate()`].
 
 pub mod environment;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod load;
 mod names;
 mod objects;
 mod problem;
+pub mod proto;
+pub mod resource;
 mod schema;
 mod secret;
 mod snapshot;
@@ -18,9 +22,9 @@ pub mod types;
 pub use load::load;
 pub use objects::{Objects, parse};
 pub use problem::{Problem, Problems};
-pub use snapshot::{Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
+pub use snapshot::{AllowedNamespaces, Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
 pub use translate::translate;
-pub use types::{AllowedNamespaces, Dial, OnUntrusted};
+pub use types::{Dial, FailurePolicy, OnUntrusted};
 
 /// `apiVersion` of the objects that are Weir's own.
 pub const API_VERSION: &str = "weir.dev/v1alpha1";

@@ -11,7 +11,7 @@ use crate::problem::{Problem, Problems, suggestion};
 use crate::schema::{self, Check, FieldProblem, short};
 use crate::secret::{self, Environment};
 use crate::tree::{self, Node};
-use crate::types::{AIBackend, AIBackendSpec, ConfigMap, Metadata, SecretShape};
+use crate::types::{AIBackendSpec, ConfigMap, Document, Metadata, SecretShape};
 use crate::{API_VERSION, DEFAULT_NAMESPACE, names};
 
 /// Objects that were read: Secrets, ConfigMaps and AIBackends, in the order they were written in.
@@ -145,7 +145,7 @@ const KINDS: [(&str, &str); 3] = [("AIBackend", API_VERSION), ("ConfigMap", "v1"
 /// Kinds that Weir will know.
 const LATER_KINDS: [&str; 3] = ["AIPolicy", "Gateway", "HTTPRoute"];
 
-static BACKEND: LazyLock<Json> = LazyLock::new(schema::of::<AIBackend>);
+static BACKEND: LazyLock<Json> = LazyLock::new(schema::of::<Document<AIBackendSpec>>);
 static CONFIG_MAP: LazyLock<Json> = LazyLock::new(schema::of::<ConfigMap>);
 static SECRET: LazyLock<Json> = LazyLock::new(schema::of::<SecretShape>);
 
@@ -217,7 +217,8 @@ impl Reading<'_> {
         }
         match kind {
             "AIBackend" => {
-                if let Some((read, place)) = self.read::<AIBackend>(document, &BACKEND, object) {
+                if let Some((read, place)) = self.read::<Document<AIBackendSpec>>(document, &BACKEND, object)
+                {
                     let located = located(read.metadata, place, read.spec);
                     self.objects.backends.push(located);
                 }

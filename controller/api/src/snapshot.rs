@@ -6,7 +6,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use weir_ai::Provider;
 
-use crate::types::{AllowedNamespaces, Dial, OnUntrusted};
+use crate::types::{Dial, OnUntrusted};
 
 /// One immutable, complete configuration. It is replaced whole, never changed.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Snapshot {
     hosts: BTreeSet<String>,
     /// Backends that every namespace may use, by host.
     everywhere: HashMap<String, Arc<Backend>>,
-    /// Backends that one namespace alone may use, by namespace, then host.
+    /// Backends that some namespaces alone may use, by namespace, then host.
     /// Two maps rather than one keyed by a pair: a `(String, String)` key cannot be looked up by two `&str` without allocating.
     in_namespace: HashMap<String, HashMap<String, Arc<Backend>>>,
 }
@@ -40,17 +40,28 @@ impl Snapshot {
     pub(crate) fn new(backends: impl IntoIterator<Item = Backend>) -> Self {
         let mut snapshot = Self::default();
         for backend in backends.into_iter().map(Arc::new) {
-            let index = match backend.allowed_namespaces {
-                AllowedNamespaces::All => &mut snapshot.everywhere,
-                AllowedNamespaces::Same => snapshot
-                    .in_namespace
-                    .entry(backend.namespace.clone())
-                    .or_default(),
+            let Self {
+                everywhere,
+                in_namespace,
+                hosts,
+                ..
+            } = &mut snapshot;
+            let indexes: Vec<&mut HashMap<String, Arc<Backend>>> = match &backend.allowed_namespaces {
+                AllowedNamespaces::All => vec![everywhere],
+                AllowedNamespaces::Named(names) => {
+                    for name in names {
+                        in_namespace.entry(name.clone()).or_default();
+                    }
+                    let may_use = |(namespace, index)| names.contains(namespace).then_some(index);
+                    in_namespace.iter_mut().filter_map(may_use).collect()
+                }
             };
-            for host in &backend.hosts {
-                index.insert(host.clone(), Arc::clone(&backend));
-                snapshot.hosts.insert(host.clone());
+            for index in indexes {
+                for host in &backend.hosts {
+                    index.insert(host.clone(), Arc::clone(&backend));
+                }
             }
+            hosts.extend(backend.hosts.iter().cloned());
             snapshot.backends.push(backend);
         }
         snapshot
@@ -96,6 +107,30 @@ pub struct Backend {
     pub dial: Dial,
     /// What becomes of the next connection of a client that rejected our leaf.
     pub on_untrusted: OnUntrusted,
+}
+
+/// Who may use a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedNamespaces {
+    /// All workloads.
+    All,
+    /// Workloads of these namespaces.
+    Named(BTreeSet<String>),
+}
+
+impl AllowedNamespaces {
+    /// Workloads of that one namespace.
+    pub fn only(namespace: &str) -> Self {
+        Self::Named(BTreeSet::from([namespace.to_owned()]))
+    }
+
+    /// Whether workloads of `namespace` may use it.
+    pub fn contains(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(namespace),
+        }
+    }
 }
 
 /// Whose key goes upstream.

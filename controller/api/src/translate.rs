@@ -12,8 +12,8 @@ use crate::objects::{Located, Objects};
 use crate::problem::{Problem, Problems, nearest};
 use crate::schema::short;
 use crate::secret::{self, PROVIDER_KEYS};
-use crate::snapshot::{Auth, Backend, Snapshot};
-use crate::types::{AIBackendSpec, AllowedNamespaces};
+use crate::snapshot::{AllowedNamespaces, Auth, Backend, Snapshot};
+use crate::types::{AIBackendSpec, NamespacesFrom};
 
 /// Makes the snapshot.
 ///
@@ -93,7 +93,10 @@ impl Translation<'_> {
             hosts: hosts(spec),
             auth: auth?,
             endpoint,
-            allowed_namespaces: spec.allowed_namespaces.from,
+            allowed_namespaces: match spec.allowed_namespaces.from {
+                NamespacesFrom::All => AllowedNamespaces::All,
+                NamespacesFrom::Same => AllowedNamespaces::only(&located.namespace),
+            },
             dial: spec.dial,
             on_untrusted: spec.on_untrusted,
         })
@@ -260,7 +263,7 @@ fn hosts(spec: &AIBackendSpec) -> Vec<String> {
 
 fn some_namespace_sees_both(one: &Located<AIBackendSpec>, other: &Located<AIBackendSpec>) -> bool {
     let everywhere =
-        |located: &Located<AIBackendSpec>| located.value.allowed_namespaces.from == AllowedNamespaces::All;
+        |located: &Located<AIBackendSpec>| located.value.allowed_namespaces.from == NamespacesFrom::All;
     everywhere(one) || everywhere(other) || one.namespace == other.namespace
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
-use weir_api::{Auth, EndpointTls, Snapshot, load, parse, translate};
+use weir_api::{AllowedNamespaces, Auth, EndpointTls, Snapshot, load, parse, translate};
 
 const MARK: &str = "#=";
 
@@ -28,14 +28,17 @@ fn summary(snapshot: &Snapshot) -> String {
             Auth::Key(key) => format!("key {}", key.expose_secret()),
             Auth::Unresolved(why) => format!("unresolved: {why}"),
         };
+        let allowed = match &backend.allowed_namespaces {
+            AllowedNamespaces::All => "All".to_owned(),
+            AllowedNamespaces::Named(names) => Vec::from_iter(names.iter().map(String::as_str)).join(" "),
+        };
         writeln!(
             text,
-            "{}/{}: {}, hosts {}, {auth}, for {:?}, dial {:?}, untrusted {:?}",
+            "{}/{}: {}, hosts {}, {auth}, for {allowed}, dial {:?}, untrusted {:?}",
             backend.namespace,
             backend.name,
             backend.provider.field(),
             backend.hosts.join(" "),
-            backend.allowed_namespaces,
             backend.dial,
             backend.on_untrusted
         )
