@@ -28,7 +28,11 @@ pub fn child_environment(
         .collect();
     let is_given = |name: &str| inherited(name).is_some_and(|value| !value.is_empty());
     let placeholders = placeholder_variables(with_credential, is_given);
-    variables.extend(placeholders.into_iter().map(|name| (name, PLACEHOLDER_KEY.into())));
+    variables.extend(
+        placeholders
+            .into_iter()
+            .map(|name| (name, PLACEHOLDER_KEY.into())),
+    );
     variables
 }
 
