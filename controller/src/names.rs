@@ -29,5 +29,7 @@ pub const ROOT_KEY: &str = "root.crt";
 pub const TRUST_DIRECTORY: &str = "/etc/weir/trust";
 /// The init container that waits until its pod is captured.
 pub const CAPTURE_CHECK: &str = "weir-capture-check";
+/// Label of the ConfigMaps by which replicas tell each other what their agents have taken.
+pub const SUMMARY_LABEL: &str = "weir.dev/programmed";
 /// Who the API server is told has set a field.
 pub const FIELD_MANAGER: &str = "weir-controller";

@@ -115,6 +115,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
             agents: agents.clone(),
             stores: stores.clone(),
             is_holder: is_holder.clone(),
+            replica: arguments.replica.clone(),
+            ownership: ownership.clone(),
         },
     ));
 

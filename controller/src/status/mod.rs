@@ -2,7 +2,9 @@
 
 pub mod conditions;
 pub mod programmed;
+pub mod replicas;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +18,18 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use weir_api::proto;
 
 use crate::configuration::Configuration;
 use crate::discovery::agents::Agents;
 use crate::discovery::assemble::Key;
 use crate::names::FIELD_MANAGER;
+use crate::trust::owner::Ownership;
 use crate::watch::stores::Stores;
 use crate::watch::workloads::NodeWorkloads;
 use programmed::Programmed;
+use replicas::Replicas;
 
 /// Agents take a change one after the other; that is told once, not once an agent.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -43,10 +48,17 @@ pub struct Sources {
     pub stores: Stores,
     /// Whether this replica holds the Lease.
     pub is_holder: watch::Receiver<bool>,
+    /// What this replica is called.
+    pub replica: String,
+    /// Whose what it writes is.
+    pub ownership: Ownership,
 }
 
 /// Keeps the statuses. Never returns.
 pub async fn run(client: Client, mut sources: Sources) {
+    let mut tasks = JoinSet::new();
+    let (mut replicas, mut replica_changes) =
+        Replicas::new(&client, sources.ownership.clone(), &sources.replica, &mut tasks).await;
     let mut agent_changes = sources.agents.changes();
     let mut object_changes = sources.stores.objects_changed.subscribe();
     let mut workload_changes = sources.workloads.changes();
@@ -54,17 +66,33 @@ pub async fn run(client: Client, mut sources: Sources) {
         agent_changes.mark_unchanged();
         object_changes.mark_unchanged();
         workload_changes.mark_unchanged();
+        replica_changes.mark_unchanged();
         let is_holder = *sources.is_holder.borrow_and_update();
         let configuration = sources.configuration.borrow_and_update().clone();
         let mut has_failed = false;
-        if let (true, Some(configuration)) = (is_holder, configuration) {
-            has_failed = !pass(&client, &sources, &configuration).await;
+        if let Some(configuration) = configuration {
+            let wanted = programmed::wanted(&configuration, &sources.workloads.all());
+            let summary = programmed::summary(&wanted, &sources.agents.states());
+            let told = if is_holder {
+                let mut summaries = replicas.others();
+                summaries.push(summary);
+                let programmed = programmed::programmed(&wanted, &summaries);
+                has_failed = !pass(&client, &sources, &configuration, &programmed).await;
+                replicas.take_back().await
+            } else {
+                replicas.tell(summary).await
+            };
+            if let Err(error) = told {
+                tracing::warn!("this replica can't tell the others what its agents have taken: {error}");
+                has_failed = true;
+            }
         }
         tokio::time::sleep(AT_MOST_EVERY).await;
         tokio::select! {
             _ = agent_changes.changed() => {}
             _ = object_changes.changed() => {}
             _ = workload_changes.changed() => {}
+            _ = replica_changes.changed() => {}
             changed = sources.configuration.changed() => if changed.is_err() { return },
             changed = sources.is_holder.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRIED_AFTER), if has_failed => {}
@@ -73,9 +101,12 @@ pub async fn run(client: Client, mut sources: Sources) {
 }
 
 /// Whether all could be written.
-async fn pass(client: &Client, sources: &Sources, configuration: &Configuration) -> bool {
-    let nodes = sources.workloads.all();
-    let programmed = programmed::programmed(configuration, &nodes, &sources.agents.states());
+async fn pass(
+    client: &Client,
+    sources: &Sources,
+    configuration: &Configuration,
+    programmed: &BTreeMap<Key, Programmed>,
+) -> bool {
     let mut all_written = true;
     for backend in sources.stores.backends.state() {
         let status = backend.status.clone().unwrap_or_default();
@@ -93,7 +124,7 @@ async fn pass(client: &Client, sources: &Sources, configuration: &Configuration)
         all_written &= say(
             client,
             configuration,
-            &programmed,
+            programmed,
             Said {
                 object: backend.as_ref(),
                 kind: proto::Kind::Backend,
@@ -109,7 +140,7 @@ async fn pass(client: &Client, sources: &Sources, configuration: &Configuration)
         all_written &= say(
             client,
             configuration,
-            &programmed,
+            programmed,
             Said {
                 object: policy.as_ref(),
                 kind: proto::Kind::Policy,
@@ -137,7 +168,7 @@ struct Said<'a, K> {
 async fn say<K>(
     client: &Client,
     configuration: &Configuration,
-    programmed: &std::collections::BTreeMap<Key, Programmed>,
+    programmed: &BTreeMap<Key, Programmed>,
     said: Said<'_, K>,
 ) -> bool
 where
