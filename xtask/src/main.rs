@@ -1,8 +1,10 @@
-//! The project's own commands: `cargo xtask demo | test | bench | build | setup`.
+//! The project's own commands: `cargo xtask demo | test | bench | build | cluster | image | setup`.
 
 mod bench;
 mod build;
+mod cluster;
 mod demo;
+mod image;
 mod setup;
 mod step;
 mod test;
@@ -27,6 +29,10 @@ enum Command {
     Test(test::Arguments),
     /// Compares Weir with a bare proxy, and prints the ratios beside their budgets.
     Bench(bench::Arguments),
+    /// A real Kubernetes on this machine, to develop and test on.
+    Cluster(cluster::Arguments),
+    /// Makes Weir's image as an OCI archive. No daemon is needed.
+    Image(image::Arguments),
     /// Leaves target/release/weir.
     Build,
     /// Installs what building and testing need, and is done at once if it is there.
@@ -38,6 +44,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => return test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Cluster(arguments) => cluster::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
         Command::Build => setup::toolchain().and_then(|()| build::release()),
         Command::Setup => setup::everything(),
     };
