@@ -79,8 +79,7 @@ pub fn server_from_files(
     protocols: &[&str],
     versions: &[&'static SupportedProtocolVersion],
 ) -> io::Result<Arc<ServerConfig>> {
-    let named =
-        |path: &Path, error: pem::Error| io::Error::other(format!("{}: {error}", path.display()));
+    let named = |path: &Path, error: pem::Error| io::Error::other(format!("{}: {error}", path.display()));
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect)
         .map_err(|error| named(certificate, error))?;

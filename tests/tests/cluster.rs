@@ -50,7 +50,10 @@ fn pods_reach_services_across_nodes_and_can_be_heard_and_entered() {
 fn the_api_server_reaches_pods_as_it_must_for_webhooks() {
     let namespace = Cluster::shared().namespace("webhooks");
     web(&namespace, "n2");
-    let path = format!("/api/v1/namespaces/{}/services/web:80/proxy/name", namespace.name());
+    let path = format!(
+        "/api/v1/namespaces/{}/services/web:80/proxy/name",
+        namespace.name()
+    );
     assert_eq!(namespace.kubectl(&["get", "--raw", &path]), "web\n");
 }
 
@@ -91,7 +94,13 @@ spec:
         namespace.exec("app", &told),
         "The mock heard: What does a weir do?\n"
     );
-    let models = ["curl", "-sS", "--cacert", "/ca/ca.crt", "https://api.anthropic.com/hello"];
+    let models = [
+        "curl",
+        "-sS",
+        "--cacert",
+        "/ca/ca.crt",
+        "https://api.anthropic.com/hello",
+    ];
     assert!(namespace.exec("app", &models).contains("The mock provider"));
     let unknown = namespace.exec_output("app", &["curl", "-sS", "https://example.com/"]);
     assert_eq!(unknown.status.code(), Some(6), "curl(1): could not resolve host");
@@ -113,7 +122,9 @@ fn a_pod_has_its_cgroup_in_version_2_and_the_node_has_a_bpffs() {
     assert!(commands.contains(&"sleep\n".to_owned()), "{commands:?}");
     let mounts = cluster.on_node("n2", &["cat", "/proc/mounts"]);
     assert!(
-        mounts.lines().any(|line| line.starts_with("bpf /sys/fs/bpf bpf ")),
+        mounts
+            .lines()
+            .any(|line| line.starts_with("bpf /sys/fs/bpf bpf ")),
         "{mounts}"
     );
 }
@@ -126,7 +137,8 @@ fn cgroups(name: &str) -> Vec<PathBuf> {
         .filter_map(|line| {
             let mut fields = line.split(' ').skip(1);
             let (target, kind) = (fields.next()?, fields.next()?);
-            kind.starts_with("cgroup").then(|| Path::new(target).join("weir-cluster").join(name))
+            kind.starts_with("cgroup")
+                .then(|| Path::new(target).join("weir-cluster").join(name))
         })
         .filter(|path| path.exists())
         .collect()

@@ -83,7 +83,9 @@ impl Cluster {
     /// # Panics
     /// If the cluster is gone.
     pub fn command(&self, program: &str) -> Command {
-        self.paths.command(program).unwrap_or_else(|error| panic!("{error}"))
+        self.paths
+            .command(program)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What kubectl prints.

@@ -20,12 +20,7 @@ impl<'cluster> Namespace<'cluster> {
         cluster.kubectl(&["create", "namespace", &name]);
         let namespace = Self { cluster, name };
         // A pod that comes before it is refused.
-        namespace.kubectl(&[
-            "wait",
-            "--for=create",
-            "serviceaccount/default",
-            "--timeout=60s",
-        ]);
+        namespace.kubectl(&["wait", "--for=create", "serviceaccount/default", "--timeout=60s"]);
         namespace
     }
 
@@ -153,7 +148,13 @@ impl Drop for Namespace<'_> {
             for question in [
                 ["get", "pods,services,events", "--output=wide"].as_slice(),
                 &["describe", "pods"],
-                &["logs", "--selector=app", "--all-containers", "--prefix", "--tail=40"],
+                &[
+                    "logs",
+                    "--selector=app",
+                    "--all-containers",
+                    "--prefix",
+                    "--tail=40",
+                ],
             ] {
                 let answer = output(&mut self.command(question));
                 eprintln!("{}", failed(&self.command(question), &answer));

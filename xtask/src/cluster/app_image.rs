@@ -20,7 +20,18 @@ print(sysconfig.get_path('purelib'))
 print('python%d.%d' % sys.version_info[:2])";
 
 /// What no program imports, and what an environment has of its own.
-const LEFT_OUT: &[&str] = &["test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "site-packages", "dist-packages", "pip", "__pycache__"];
+const LEFT_OUT: &[&str] = &[
+    "test",
+    "tests",
+    "idlelib",
+    "tkinter",
+    "turtledemo",
+    "ensurepip",
+    "site-packages",
+    "dist-packages",
+    "pip",
+    "__pycache__",
+];
 
 /// The archive, from the cache. It takes half a minute to make.
 pub(crate) fn make() -> Outcome<PathBuf> {
@@ -30,7 +41,10 @@ pub(crate) fn make() -> Outcome<PathBuf> {
         return Ok(archive);
     }
     setup::python()?;
-    step::say(&format!("the image of a Python application, into {} (half a minute)", folder.display()));
+    step::say(&format!(
+        "the image of a Python application, into {} (half a minute)",
+        folder.display()
+    ));
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let root = Root::beside(&archive)?;
     let python = python(&root)?;
@@ -45,7 +59,10 @@ pub(crate) fn make() -> Outcome<PathBuf> {
         0o644,
     )?;
     add_busybox(&root)?;
-    root.file("etc/passwd", "root:x:0:0:root:/:/bin/sh\napp:x:1000:1000:app:/app:/bin/sh\n")?;
+    root.file(
+        "etc/passwd",
+        "root:x:0:0:root:/:/bin/sh\napp:x:1000:1000:app:/app:/bin/sh\n",
+    )?;
     root.file("etc/group", "root:x:0:\napp:x:1000:\n")?;
     root.file("etc/nsswitch.conf", "hosts: files dns\n")?;
     root.folder("tmp", 0o1777)?;
@@ -69,7 +86,9 @@ fn python(root: &Root) -> Outcome<String> {
     let (Some(program), Some(library), Some(packages), Some(name)) =
         (lines.next(), lines.next(), lines.next(), lines.next())
     else {
-        return Err(format!("Python said where it stands in words that we do not know: {answer}"));
+        return Err(format!(
+            "Python said where it stands in words that we do not know: {answer}"
+        ));
     };
     root.program(Path::new(program), &format!("usr/local/bin/{name}"))?;
     root.link("usr/local/bin/python3", name)?;
@@ -81,7 +100,15 @@ fn python(root: &Root) -> Outcome<String> {
     // Compiled once here: what is in an image has no time of its own, which is what Python would otherwise compare.
     let mut compile = Command::new(&executable);
     compile
-        .args(["-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash"])
+        .args([
+            "-m",
+            "compileall",
+            "-q",
+            "-j",
+            "2",
+            "--invalidation-mode",
+            "unchecked-hash",
+        ])
         .args(["-s", &root.path("").to_string_lossy(), "-p", "/"])
         .arg(root.path(&inside));
     step::run(&mut compile)?;

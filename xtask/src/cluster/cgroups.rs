@@ -23,8 +23,7 @@ pub(crate) struct Hierarchies {
 impl Hierarchies {
     /// As /proc/mounts has them.
     pub(crate) fn find() -> Outcome<Self> {
-        let mounts =
-            fs::read_to_string("/proc/mounts").map_err(|error| format!("/proc/mounts: {error}"))?;
+        let mounts = fs::read_to_string("/proc/mounts").map_err(|error| format!("/proc/mounts: {error}"))?;
         let of_type = |wanted: &str| -> Vec<PathBuf> {
             mounts
                 .lines()
@@ -38,10 +37,15 @@ impl Hierarchies {
         let unified = of_type("cgroup2").into_iter().next().ok_or(
             "cgroup2 is mounted nowhere: mount it, for instance at /sys/fs/cgroup/unified; Weir captures by it",
         )?;
-        Ok(Self {
-            unified,
-            version1: of_type("cgroup"),
-        })
+        let version1 = of_type("cgroup");
+        if version1.is_empty() {
+            return Err(
+                "this machine has cgroup2 alone; the cluster's nodes take the hierarchies of version 1 beside it (boot with \
+                 systemd.unified_cgroup_hierarchy=0)"
+                    .to_owned(),
+            );
+        }
+        Ok(Self { unified, version1 })
     }
 
     fn all(&self) -> impl Iterator<Item = &PathBuf> {

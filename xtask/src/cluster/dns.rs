@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use xtask::cluster_paths::ClusterPaths;
 
-use super::{addresses, kubectl};
 use super::node::quietly;
+use super::{addresses, kubectl};
 use crate::step::{self, Outcome};
 
 const MANIFEST: &str = include_str!("../../../tests/cluster/coredns.yaml");
@@ -24,7 +24,14 @@ pub(crate) fn start(paths: &ClusterPaths, hosts: &str) -> Outcome {
 pub(crate) fn rolled_out(paths: &ClusterPaths, namespace: &str, workload: &str) -> Outcome {
     quietly(kubectl(
         paths,
-        &["--namespace", namespace, "rollout", "status", workload, "--timeout=120s"],
+        &[
+            "--namespace",
+            namespace,
+            "rollout",
+            "status",
+            workload,
+            "--timeout=120s",
+        ],
     )?)
     .map_err(|error| {
         let pods = kubectl(paths, &["--namespace", namespace, "describe", "pods"])
@@ -39,9 +46,7 @@ pub(crate) fn rolled_out(paths: &ClusterPaths, namespace: &str, workload: &str) 
 /// `kubectl apply` of a manifest's text.
 pub(crate) fn apply(paths: &ClusterPaths, manifest: &str) -> Outcome {
     let mut command = kubectl(paths, &["apply", "--filename", "-"])?;
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null());
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
     let mut child = command
         .spawn()
         .map_err(|error| format!("cannot run kubectl: {error}"))?;
@@ -54,6 +59,9 @@ pub(crate) fn apply(paths: &ClusterPaths, manifest: &str) -> Outcome {
     if status.success() {
         Ok(())
     } else {
-        Err(format!("{}: {status}; what it said is above", step::shown(&command)))
+        Err(format!(
+            "{}: {status}; what it said is above",
+            step::shown(&command)
+        ))
     }
 }

@@ -55,7 +55,9 @@ pub(crate) fn load(paths: &ClusterPaths) -> Outcome {
 pub(crate) fn import(paths: &ClusterPaths, archives: &[PathBuf]) -> Outcome {
     let nodes = paths.nodes();
     if nodes.is_empty() {
-        return Err(format!("the cluster `{paths}` has no nodes: `cargo xtask cluster up --name {paths}` starts it"));
+        return Err(format!(
+            "the cluster `{paths}` has no nodes: `cargo xtask cluster up --name {paths}` starts it"
+        ));
     }
     for archive in archives {
         for node in &nodes {
@@ -116,5 +118,9 @@ pub(crate) fn add_busybox(root: &Root) -> Outcome {
 fn coredns(program: &Path, archive: &Path) -> Outcome {
     let root = Root::beside(archive)?;
     root.copy(program, "coredns", 0o755)?;
-    root.write(&json!({"Entrypoint": ["/coredns"]}), "weir.test/coredns:1", archive)
+    root.write(
+        &json!({"Entrypoint": ["/coredns"]}),
+        "weir.test/coredns:1",
+        archive,
+    )
 }

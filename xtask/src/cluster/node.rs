@@ -62,17 +62,19 @@ impl Node {
     pub(crate) fn joined(&self, paths: &ClusterPaths) -> Outcome {
         let node = format!("node/{}", self.name);
         let pods = addresses::pods_of_node(self.number);
-        quietly(kubectl(
-            paths,
-            &["wait", "--for=create", &node, "--timeout=60s"],
-        )?)?;
+        quietly(kubectl(paths, &["wait", "--for=create", &node, "--timeout=60s"])?)?;
         let patch = format!(r#"{{"spec": {{"podCIDR": "{pods}", "podCIDRs": ["{pods}"]}}}}"#);
         quietly(kubectl(paths, &["patch", &node, "--patch", &patch])?)?;
         quietly(kubectl(
             paths,
             &["wait", "--for=condition=Ready", &node, "--timeout=120s"],
         )?)
-        .map_err(|error| format!("{error}; {}", super::tail(paths, &format!("{}-kubelet.log", self.name))))
+        .map_err(|error| {
+            format!(
+                "{error}; {}",
+                super::tail(paths, &format!("{}-kubelet.log", self.name))
+            )
+        })
     }
 }
 

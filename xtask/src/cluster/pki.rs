@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use xtask::cluster_paths::ClusterPaths;
 
-use super::providers;
 use super::addresses::{self, CONTROL_PLANE, KUBERNETES_SERVICE};
+use super::providers;
 use crate::step::Outcome;
 
 const DAYS: &str = "2";
@@ -103,12 +103,7 @@ impl Pki {
         ];
         extensions.extend(names.as_deref());
         let (certificate, key) = (format!("{authority}.crt"), format!("{authority}.key"));
-        self.request(
-            name,
-            subject,
-            &extensions,
-            &["-CA", &certificate, "-CAkey", &key],
-        )
+        self.request(name, subject, &extensions, &["-CA", &certificate, "-CAkey", &key])
     }
 
     fn request(&self, name: &str, subject: &str, extensions: &[&str], more: &[&str]) -> Outcome {
@@ -126,7 +121,16 @@ impl Pki {
         write(&self.folder.join(&file), &configuration)?;
         let mut arguments = vec!["req", "-x509", "-config", &file, "-newkey", "ec"];
         arguments.extend(["-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]);
-        arguments.extend(["-days", DAYS, "-subj", subject, "-keyout", &key, "-out", &certificate]);
+        arguments.extend([
+            "-days",
+            DAYS,
+            "-subj",
+            subject,
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ]);
         arguments.extend(more);
         self.openssl(&arguments)
     }
@@ -150,7 +154,15 @@ current-context: {name}
     /// NAME.key and NAME.pub.
     fn key_pair(&self, name: &str) -> Outcome {
         let (key, public) = (format!("{name}.key"), format!("{name}.pub"));
-        self.openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &key])?;
+        self.openssl(&[
+            "ecparam",
+            "-name",
+            "prime256v1",
+            "-genkey",
+            "-noout",
+            "-out",
+            &key,
+        ])?;
         self.openssl(&["ec", "-in", &key, "-pubout", "-out", &public])
     }
 }

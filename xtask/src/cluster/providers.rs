@@ -55,11 +55,26 @@ pub(crate) fn start(paths: &ClusterPaths) -> Outcome {
     let addresses: Vec<&str> = NAMES.iter().map(|(address, _)| *address).collect();
     quietly(kubectl(paths, &["create", "namespace", "providers"])?)?;
     let file = |name: &str| paths.pki().join(name).display().to_string();
-    let certificate = [format!("--cert={}", file("provider.crt")), format!("--key={}", file("provider.key"))];
-    let mut secret = kubectl(paths, &["--namespace=providers", "create", "secret", "tls", "mock-provider"])?;
+    let certificate = [
+        format!("--cert={}", file("provider.crt")),
+        format!("--key={}", file("provider.key")),
+    ];
+    let mut secret = kubectl(
+        paths,
+        &[
+            "--namespace=providers",
+            "create",
+            "secret",
+            "tls",
+            "mock-provider",
+        ],
+    )?;
     secret.args(certificate);
     quietly(secret)?;
-    let mut authority = kubectl(paths, &["--namespace=providers", "create", "configmap", "provider-ca"])?;
+    let mut authority = kubectl(
+        paths,
+        &["--namespace=providers", "create", "configmap", "provider-ca"],
+    )?;
     authority.arg(format!("--from-file=ca.crt={}", file("provider-ca.crt")));
     quietly(authority)?;
     apply(

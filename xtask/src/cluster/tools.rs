@@ -47,7 +47,12 @@ pub(crate) fn build() -> Outcome<Tools> {
                 .map_err(|error| format!("{}: {error}", link.display()))?;
         }
     }
-    let coredns = program("coredns", &version, "CoreDNS: a minute or two the first time", "-s -w")?;
+    let coredns = program(
+        "coredns",
+        &version,
+        "CoreDNS: a minute or two the first time",
+        "-s -w",
+    )?;
     Ok(Tools {
         kubernetes,
         coredns: coredns.join("coredns"),

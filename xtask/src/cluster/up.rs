@@ -31,6 +31,7 @@ pub(crate) fn run(paths: &ClusterPaths, arguments: &Arguments) -> Outcome {
     setup::cluster()?;
     let tools = super::build_tools()?;
     if !arguments.bare && !arguments.built {
+        setup::toolchain()?;
         step::say("building weir and the mock provider");
         step::run(step::cargo(&cache::clone_root()).args(["build", "--locked", "--workspace", "--bins"]))?;
     }
@@ -47,8 +48,13 @@ pub(crate) fn run(paths: &ClusterPaths, arguments: &Arguments) -> Outcome {
         }
     }
     drop(guard);
-    step::say(&format!("KUBECONFIG={} (in the cluster's network only)", paths.kubeconfig().display()));
-    step::say(&format!("try: cargo xtask cluster exec --name {paths} -- kubectl get nodes"));
+    step::say(&format!(
+        "KUBECONFIG={} (in the cluster's network only)",
+        paths.kubeconfig().display()
+    ));
+    step::say(&format!(
+        "try: cargo xtask cluster exec --name {paths} -- kubectl get nodes"
+    ));
     Ok(())
 }
 
@@ -101,9 +107,10 @@ fn bring_up(paths: &ClusterPaths, arguments: &Arguments, tools: &Tools) -> Outco
             .iter_mut()
             .map(|node| scope.spawn(|| node.run(paths, &archives)))
             .collect();
-        running
-            .into_iter()
-            .try_for_each(|node| node.join().map_err(|_panic| "a node's thread panicked".to_owned())?)
+        running.into_iter().try_for_each(|node| {
+            node.join()
+                .map_err(|_panic| "a node's thread panicked".to_owned())?
+        })
     })?;
     control_plane
         .reached("ready")
@@ -115,7 +122,11 @@ fn bring_up(paths: &ClusterPaths, arguments: &Arguments, tools: &Tools) -> Outco
     let account = ["wait", "--for=create", "serviceaccount/default", "--timeout=60s"];
     quietly(kubectl(paths, &account)?)?;
     step::say("CoreDNS");
-    let hosts = if arguments.bare { String::new() } else { providers::hosts() };
+    let hosts = if arguments.bare {
+        String::new()
+    } else {
+        providers::hosts()
+    };
     dns::start(paths, &hosts)?;
     if !arguments.bare {
         step::say("the mock provider, as api.openai.com and the others");

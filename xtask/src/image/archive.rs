@@ -74,8 +74,7 @@ pub(crate) fn write(
         ("index.json", index),
         ("oci-layout", json!({"imageLayoutVersion": "1.0.0"})),
     ] {
-        fs::write(scratch.join(name), content.to_string())
-            .map_err(|error| format!("{name}: {error}"))?;
+        fs::write(scratch.join(name), content.to_string()).map_err(|error| format!("{name}: {error}"))?;
     }
     tar(scratch, archive)
 }

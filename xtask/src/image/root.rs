@@ -72,7 +72,8 @@ impl Root {
     /// A file of this machine.
     pub(crate) fn copy(&self, from: &Path, inside: &str, mode: u32) -> Outcome {
         let path = self.parent(inside)?;
-        fs::copy(from, &path).map_err(|error| format!("{} to {}: {error}", from.display(), path.display()))?;
+        fs::copy(from, &path)
+            .map_err(|error| format!("{} to {}: {error}", from.display(), path.display()))?;
         permit(&path, mode)
     }
 
