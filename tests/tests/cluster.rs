@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY};
+use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY, WEIR_IMAGE};
 
 const BUSYBOX: &str = "weir.test/busybox:1";
 const APP: &str = "weir.test/app-python:1";
@@ -127,6 +128,63 @@ fn a_pod_has_its_cgroup_in_version_2_and_the_node_has_a_bpffs() {
             .any(|line| line.starts_with("bpf /sys/fs/bpf bpf ")),
         "{mounts}"
     );
+}
+
+#[test]
+fn weirs_image_runs_as_nobody_and_has_no_shell() {
+    let cluster = Cluster::shared();
+    let namespace = cluster.namespace("image");
+    namespace.apply(&format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: weir, labels: {{app: weir}}}}
+spec:
+  restartPolicy: Never
+  securityContext: {{runAsNonRoot: true, seccompProfile: {{type: RuntimeDefault}}}}
+  containers:
+  - name: weir
+    image: {WEIR_IMAGE}
+    imagePullPolicy: Never
+    args: [--version]
+    securityContext: {{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {{drop: [ALL]}}}}
+"
+    ));
+    namespace.wait("pod/weir", "jsonpath={.status.phase}=Succeeded");
+    let version = WEIR_IMAGE.rsplit(':').next().unwrap();
+    assert_eq!(namespace.logs("weir"), format!("weir {version}\n"));
+    let archive = cluster.paths().folder().join("images/weir.tar");
+    assert!(
+        archive.metadata().unwrap().len() <= 40 << 20,
+        "the image's budget"
+    );
+    let files = tempfile::tempdir().unwrap();
+    let unpack = |archive: &Path| {
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(files.path()).arg("-xf").arg(archive);
+        assert!(tar.status().unwrap().success());
+    };
+    unpack(&archive);
+    let blobs = fs::read_dir(files.path().join("blobs/sha256")).unwrap();
+    let layer = blobs.max_by_key(|blob| blob.as_ref().unwrap().metadata().unwrap().len());
+    unpack(&layer.unwrap().unwrap().path());
+    assert_eq!(names(&files.path().join("usr/local/bin")), ["weir"]);
+    for empty in ["bin", "usr/bin", "sbin", "usr/sbin", "var"] {
+        assert!(!files.path().join(empty).exists(), "{empty}");
+    }
+    assert_eq!(
+        names(&files.path().join("etc")),
+        ["group", "nsswitch.conf", "passwd", "ssl"]
+    );
+}
+
+/// What is in a folder, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
 
 /// Folders of that name below the machine's cgroup hierarchies.

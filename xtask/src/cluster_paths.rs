@@ -14,6 +14,8 @@ pub const CONTROL_GROUP: &str = "weir-cluster";
 /// The name that `cargo xtask cluster up` gives where it is told none.
 pub const DEFAULT_NAME: &str = "dev";
 
+/// Weir's image, where nobody names another: what `cargo xtask image` makes.
+pub const WEIR_IMAGE: &str = concat!("weir.dev/weir:", env!("CARGO_PKG_VERSION"));
 /// The key that the cluster's mock provider accepts, and no other.
 pub const PROVIDER_KEY: &str = "sk-mock-provider-0123456789";
 
@@ -75,7 +77,7 @@ impl ClusterPaths {
         self.pki().join("provider-ca.crt")
     }
 
-    /// There once the whole cluster was brought up.
+    /// There once the whole cluster was brought up. It says how.
     pub fn finished(&self) -> PathBuf {
         self.folder().join("finished")
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use xtask::cluster_paths::ClusterPaths;
-pub use xtask::cluster_paths::PROVIDER_KEY;
+pub use xtask::cluster_paths::{PROVIDER_KEY, WEIR_IMAGE};
 
 pub use namespace::Namespace;
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 use xtask::cache;
-use xtask::cluster_paths::ClusterPaths;
+use xtask::cluster_paths::{ClusterPaths, WEIR_IMAGE};
 
 use super::app_image;
 use super::node::quietly;
@@ -30,7 +30,7 @@ pub(crate) fn make(paths: &ClusterPaths, tools: &Tools) -> Outcome<Vec<PathBuf>>
 pub(crate) fn make_ours(paths: &ClusterPaths) -> Outcome<Vec<PathBuf>> {
     let folder = paths.folder().join("images");
     let (weir, mock) = (folder.join("weir.tar"), folder.join("mock-provider.tar"));
-    image::write(Profile::Dev, image::REFERENCE, &weir)?;
+    image::write(Profile::Dev, WEIR_IMAGE, &weir)?;
     mock_provider(&mock)?;
     Ok(vec![weir, mock, app_image::make()?])
 }
@@ -47,7 +47,7 @@ fn mock_provider(archive: &Path) -> Outcome {
 pub(crate) fn load(paths: &ClusterPaths) -> Outcome {
     image::build(Profile::Dev)?;
     let archive = paths.folder().join("images/weir.tar");
-    image::write(Profile::Dev, image::REFERENCE, &archive)?;
+    image::write(Profile::Dev, WEIR_IMAGE, &archive)?;
     import(paths, &[archive])
 }
 
@@ -94,8 +94,7 @@ fn busybox(archive: &Path) -> Outcome {
     let root = Root::beside(archive)?;
     add_busybox(&root)?;
     root.folder("tmp", 0o1777)?;
-    root.folder("root", 0o700)?;
-    root.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")?;
+    root.file("etc/passwd", "root:x:0:0:root:/:/bin/sh\n")?;
     root.file("etc/group", "root:x:0:\n")?;
     root.write(
         &json!({"Env": ["PATH=/bin"], "Cmd": ["sh"]}),

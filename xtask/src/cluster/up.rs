@@ -26,6 +26,14 @@ pub(crate) struct Arguments {
     built: bool,
 }
 
+impl Arguments {
+    /// What makes one cluster unlike another.
+    fn shown(&self) -> String {
+        let bare = if self.bare { " --bare" } else { "" };
+        format!("--nodes {}{bare}", self.nodes)
+    }
+}
+
 /// Brings it up, unless it is up. What a failed or killed `up` has left goes first.
 pub(crate) fn run(paths: &ClusterPaths, arguments: &Arguments) -> Outcome {
     setup::cluster()?;
@@ -36,26 +44,49 @@ pub(crate) fn run(paths: &ClusterPaths, arguments: &Arguments) -> Outcome {
         step::run(step::cargo(&cache::clone_root()).args(["build", "--locked", "--workspace", "--bins"]))?;
     }
     let guard = lock()?;
-    if paths.finished().is_file() && paths.process("control-plane").is_ok() {
+    if is_up(paths) {
+        let as_it_is = fs::read_to_string(paths.finished()).unwrap_or_default();
+        if as_it_is != arguments.shown() {
+            return Err(format!(
+                "the cluster `{paths}` is up, as `up {as_it_is}`: end it first, `cargo xtask cluster down --name {paths}`, or name another"
+            ));
+        }
         step::say(&format!("the cluster `{paths}` is up"));
     } else {
         down::remove(paths)?;
-        if let Err(error) = bring_up(paths, arguments, &tools) {
-            return Err(format!(
+        bring_up(paths, arguments, &tools).map_err(|error| {
+            format!(
                 "{error}\n==> what has come up stays to be looked at: logs are in {}, and `cargo xtask cluster down --name {paths}` ends it",
                 paths.logs().display()
-            ));
-        }
+            )
+        })?;
     }
     drop(guard);
-    step::say(&format!(
-        "KUBECONFIG={} (in the cluster's network only)",
-        paths.kubeconfig().display()
-    ));
-    step::say(&format!(
-        "try: cargo xtask cluster exec --name {paths} -- kubectl get nodes"
-    ));
+    say_what_to_try(paths, arguments);
     Ok(())
+}
+
+/// Whether all of it runs.
+fn is_up(paths: &ClusterPaths) -> bool {
+    let mut parts = paths.nodes();
+    parts.push("control-plane".to_owned());
+    paths.finished().is_file() && parts.iter().all(|part| paths.process(part).is_ok())
+}
+
+fn say_what_to_try(paths: &ClusterPaths, arguments: &Arguments) {
+    let kubeconfig = paths.kubeconfig();
+    step::say(&format!(
+        "KUBECONFIG={}, for what is run by `cargo xtask cluster exec`: nothing else reaches the cluster's network. Try",
+        kubeconfig.display()
+    ));
+    let mut tries = vec!["kubectl get nodes,pods --all-namespaces --output wide"];
+    if !arguments.bare {
+        tries.push("kubectl run app --image=weir.test/app-python:1 --restart=Never --rm -it -- sh -c 'curl -k https://api.openai.com/hello'");
+        tries.push("kubectl logs --namespace providers deployment/mock-provider");
+    }
+    for command in tries {
+        step::say(&format!("  cargo xtask cluster exec --name {paths} -- {command}"));
+    }
 }
 
 /// One `up` or `down` at a time on this machine: they share the folder and the cgroup above their own.
@@ -132,5 +163,6 @@ fn bring_up(paths: &ClusterPaths, arguments: &Arguments, tools: &Tools) -> Outco
         step::say("the mock provider, as api.openai.com and the others");
         providers::start(paths)?;
     }
-    fs::write(paths.finished(), "").map_err(|error| format!("{}: {error}", paths.finished().display()))
+    fs::write(paths.finished(), arguments.shown())
+        .map_err(|error| format!("{}: {error}", paths.finished().display()))
 }

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use xtask::cache;
+use xtask::cluster_paths::WEIR_IMAGE;
 
 pub(crate) use root::Root;
 
 use crate::setup;
 use crate::step::{self, Outcome};
 
-/// The image's name where none is given: the one that the charts name.
-pub(crate) const REFERENCE: &str = concat!("weir.dev/weir:", env!("CARGO_PKG_VERSION"));
 /// The programs in it, with the package that each is built from.
 const PROGRAMS: &[(&str, &str)] = &[("weir", "weir-agent")];
 /// What a release may weigh. It is fetched by every node.
@@ -29,7 +28,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     profile: Profile,
     /// The image's name.
-    #[arg(long, value_name = "NAME:TAG", default_value = REFERENCE)]
+    #[arg(long, value_name = "NAME:TAG", default_value = WEIR_IMAGE)]
     reference: String,
     /// The archive to write; target/PROFILE/weir-image.tar unless given.
     #[arg(long, value_name = "FILE")]

@@ -28,6 +28,7 @@ impl Root {
             scratch: Some(scratch),
         };
         make(&root.folder)?;
+        permit(&root.folder, 0o755)?;
         Ok(root)
     }
 
@@ -52,7 +53,7 @@ impl Root {
     /// A folder, readable by all.
     pub(crate) fn folder(&self, inside: &str, mode: u32) -> Outcome {
         let path = self.path(inside);
-        make(&path)?;
+        self.make_all(&path)?;
         permit(&path, mode)
     }
 
@@ -145,8 +146,18 @@ impl Root {
 
     fn parent(&self, inside: &str) -> Outcome<PathBuf> {
         let path = self.path(inside);
-        path.parent().map_or(Ok(()), make)?;
+        path.parent().map_or(Ok(()), |folder| self.make_all(folder))?;
         Ok(path)
+    }
+
+    /// Makes a folder of the image and those above it, as far as they are missing.
+    fn make_all(&self, folder: &Path) -> Outcome {
+        if folder.is_dir() || !folder.starts_with(&self.folder) {
+            return Ok(());
+        }
+        folder.parent().map_or(Ok(()), |above| self.make_all(above))?;
+        make(folder)?;
+        permit(folder, 0o755)
     }
 }
 
