@@ -35,7 +35,7 @@ enum Command {
     Cluster(cluster::Arguments),
     /// Makes Weir's image as an OCI archive. No daemon is needed.
     Image(image::Arguments),
-    /// Leaves target/release/weir.
+    /// Leaves target/release/weir and target/release/weir-controller.
     Build,
     /// Installs what building and testing need, and is done at once if it is there.
     Setup,

@@ -29,6 +29,7 @@ use crate::watch::stores::Stores;
 use crate::watch::workloads::NodeWorkloads;
 use crate::webhook::Injector;
 use crate::webhook::mutate::Injection;
+use crate::status::events;
 use crate::{health, lease, serve, status, webhook};
 
 /// Why the controller can't begin. None is worth a retry as it stands, but Kubernetes starts it anew, for some pass.
@@ -118,6 +119,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
             replica: arguments.replica.clone(),
             ownership: ownership.clone(),
         },
+    ));
+
+    tasks.spawn(events::run(
+        client.clone(),
+        agents.clone(),
+        stores.clone(),
+        arguments.replica.clone(),
     ));
 
     let discovery_certificate = serving(CONTROL_PLANE_SECRET, CONTROLLER, &arguments.namespace);

@@ -57,12 +57,14 @@ impl Discovery for Service {
             .inspect_err(|refusal| tracing::warn!("an agent is refused: {refusal}"))?;
         let (outgoing, messages) = mpsc::channel(ON_THEIR_WAY);
         let sources = self.sources.clone();
+        let authenticator = self.authenticator.clone();
         let incoming = request.into_inner();
         tokio::spawn(async move {
             let node = agent.node.clone();
+            let is_there = |agent: &token::Agent| authenticator.is_there(agent);
             // The receiver goes when the agent has, however that happened: nothing of it outlives its connection.
             let served = tokio::select! {
-                served = stream::serve(agent, sources, incoming, &outgoing) => served,
+                served = stream::serve(agent, is_there, sources, incoming, &outgoing) => served,
                 () = outgoing.closed() => Ok(()),
             };
             match served {

@@ -20,6 +20,8 @@ use crate::watch::workloads::NodeWorkloads;
 
 /// An agent says hello at once, and answers a delta as soon as it has looked at it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is looked whether an agent's pod is still there: when it has gone, whoever holds its token must not go on.
+const LOOKED_AFTER: Duration = Duration::from_secs(30);
 /// More than any agent can have seen; beyond it something is wrong with the agent.
 const REPORTED_AT_MOST: usize = 4096;
 
@@ -42,6 +44,7 @@ pub type Outgoing = mpsc::Sender<Result<proto::ControllerMessage, Status>>;
 /// Serves one agent until it leaves, its token ends, or the controller does; the last is told as the status.
 pub async fn serve<S>(
     agent: Agent,
+    is_there: impl Fn(&Agent) -> bool,
     sources: Sources,
     mut incoming: S,
     outgoing: &Outgoing,
@@ -100,6 +103,7 @@ where
         outgoing,
     };
     let mut is_changed = true;
+    let mut looked_after = tokio::time::interval_at(Instant::now() + LOOKED_AFTER, LOOKED_AFTER);
     loop {
         // One change at a time: what an agent has not answered bounds what it is sent, and it always gets the newest next.
         if is_changed && stream.unanswered.is_empty() {
@@ -123,6 +127,9 @@ where
                 return Err(Status::deadline_exceeded("no acknowledgement came: connect again"));
             }
             () = &mut over => return Err(Refusal::Expired.into()),
+            _ = looked_after.tick() => if !is_there(&agent) {
+                return Err(Refusal::NoSuchPod { pod: agent.pod, uid: agent.pod_uid }.into());
+            },
             _ = ending.wait_for(|ending| *ending) => return Err(ended()),
         }
     }

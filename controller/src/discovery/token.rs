@@ -1,6 +1,7 @@
 //! Who an agent is: its service account token, asked of the API server, says on which node it runs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -11,6 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::names::{AGENT_SERVICE_ACCOUNT, TOKEN_AUDIENCE};
@@ -101,12 +103,16 @@ pub struct Agent {
     pub until: SystemTime,
 }
 
+/// Questions to the API server under way at once: whoever opens streams with bad tokens must not keep it busy.
+const QUESTIONS: usize = 16;
+
 /// Asks the API server about tokens.
 #[derive(Clone)]
 pub struct Authenticator {
     client: Client,
     namespace: String,
     pods: Store<Pod>,
+    questions: Arc<Semaphore>,
 }
 
 impl Authenticator {
@@ -116,11 +122,21 @@ impl Authenticator {
             client,
             namespace,
             pods,
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
         }
+    }
+
+    /// Whether an agent's pod is still there, as far as is known.
+    pub fn is_there(&self, agent: &Agent) -> bool {
+        let key = ObjectRef::new_with(&agent.pod, pod::resource()).within(&self.namespace);
+        let found = self.pods.get(&key);
+        found.is_some_and(|pod| pod.uid().as_deref() == Some(&agent.pod_uid))
     }
 
     /// Who presents `token`.
     pub async fn agent(&self, token: &SecretString) -> Result<Agent, Refusal> {
+        // It is never closed.
+        let _question = self.questions.acquire().await;
         let review = TokenReview {
             spec: TokenReviewSpec {
                 audiences: Some(vec![TOKEN_AUDIENCE.to_owned()]),

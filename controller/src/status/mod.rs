@@ -1,6 +1,7 @@
 //! `status` of AIBackends and AIPolicies, written by the Lease's holder, and only where it says something else than before.
 
 pub mod conditions;
+pub mod events;
 pub mod programmed;
 pub mod replicas;
 

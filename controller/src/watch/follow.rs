@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 
 /// Calls `seen` with what the object is now, and again whenever that changes; `None`: there is none. Never returns.
 ///
-/// While the API server can't be asked, nothing is called, so that whoever holds the last value keeps it.
+/// While the API server can't be asked, nothing is called, so that whoever holds the last value keeps it. Only what may not be read, and never
+/// could be, counts as not there: nobody is to wait for it.
 pub async fn follow<K>(api: Api<K>, name: &str, mut seen: impl FnMut(Option<K>))
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -23,6 +24,11 @@ where
             // The API server ends every watch after some minutes; and what it has compacted away is read anew.
             Ok(()) => {}
             Err(error) => {
+                let is_forbidden = matches!(&error, kube::Error::Api(status) if status.code == 403);
+                if is_forbidden && last == Last::Unknown {
+                    last = Last::Absent;
+                    seen(None);
+                }
                 let wait = backoff.next().unwrap_or_default();
                 tracing::warn!(
                     "{} {name}{}: {error}; asking again in {wait:.1?}",

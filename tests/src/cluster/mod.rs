@@ -4,6 +4,7 @@
 //! it, the first test that asks for it brings it up, and `cargo xtask test` ends it, whatever came of the tests.
 
 mod namespace;
+mod release;
 
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -12,6 +13,7 @@ use xtask::cluster_paths::ClusterPaths;
 pub use xtask::cluster_paths::{PROVIDER_KEY, WEIR_IMAGE};
 
 pub use namespace::Namespace;
+pub use release::WEIR_NAMESPACE;
 
 use crate::world::binaries::built;
 

@@ -16,7 +16,7 @@ use crate::setup;
 use crate::step::{self, Outcome};
 
 /// The programs in it, with the package that each is built from.
-const PROGRAMS: &[(&str, &str)] = &[("weir", "weir-agent")];
+const PROGRAMS: &[(&str, &str)] = &[("weir", "weir-agent"), ("weir-controller", "weir-controller")];
 /// What a release may weigh. It is fetched by every node.
 const BUDGET: u64 = 40 << 20;
 /// As in `distroless`: a number that no system uses, so that files of the node are not the user's by accident.
