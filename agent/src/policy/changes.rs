@@ -86,6 +86,7 @@ fn same_but_for_key(one: &Backend, other: &Backend) -> bool {
         allowed_namespaces,
         dial,
         on_untrusted,
+        policies,
     } = one;
     *provider == other.provider
         && *hosts == other.hosts
@@ -93,6 +94,7 @@ fn same_but_for_key(one: &Backend, other: &Backend) -> bool {
         && *allowed_namespaces == other.allowed_namespaces
         && *dial == other.dial
         && *on_untrusted == other.on_untrusted
+        && *policies == other.policies
         && match (auth, &other.auth) {
             (Auth::Passthrough, Auth::Passthrough) | (Auth::Key(_), Auth::Key(_)) => true,
             (Auth::Unresolved(why), Auth::Unresolved(other)) => why == other,

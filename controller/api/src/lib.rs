@@ -9,6 +9,7 @@ pub mod kubernetes;
 mod load;
 mod names;
 mod objects;
+pub mod policy;
 mod problem;
 pub mod proto;
 pub mod resource;
@@ -19,11 +20,12 @@ mod translate;
 mod tree;
 pub mod types;
 
-pub use load::load;
-pub use objects::{Objects, parse};
+pub use load::{load, load_refusing};
+pub use objects::{Objects, Reference, parse, references};
+pub use policy::{EffectivePolicy, Policy, WorkloadIdentity};
 pub use problem::{Problem, Problems};
 pub use snapshot::{AllowedNamespaces, Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
-pub use translate::translate;
+pub use translate::{ObjectName, Outcome, Translation, translate, translate_each};
 pub use types::{Dial, FailurePolicy, OnUntrusted};
 
 /// `apiVersion` of the objects that are Weir's own.

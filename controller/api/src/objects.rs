@@ -1,8 +1,11 @@
 //! Objects as they were read from a text, each knowing where it stood.
 
+mod from_api;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
+pub use from_api::{Reference, references};
 use secrecy::SecretSlice;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -10,14 +13,16 @@ use serde_json::Value as Json;
 use crate::problem::{Problem, Problems, suggestion};
 use crate::schema::{self, Check, FieldProblem, short};
 use crate::secret::{self, Environment};
+use crate::translate::ObjectName;
 use crate::tree::{self, Node};
-use crate::types::{AIBackendSpec, ConfigMap, Document, Metadata, SecretShape};
+use crate::types::{AIBackendSpec, AIPolicySpec, ConfigMap, Document, Metadata, SecretShape};
 use crate::{API_VERSION, DEFAULT_NAMESPACE, names};
 
-/// Objects that were read: Secrets, ConfigMaps and AIBackends, in the order they were written in.
+/// Objects: of files, in the order they were written in, or of the API server.
 #[derive(Debug, Default)]
 pub struct Objects {
     pub(crate) backends: Vec<Located<AIBackendSpec>>,
+    pub(crate) policies: Vec<Located<AIPolicySpec>>,
     pub(crate) secrets: Vec<Located<BTreeMap<String, SecretSlice<u8>>>>,
     pub(crate) config_maps: Vec<Located<BTreeMap<String, String>>>,
     /// Objects that are there but could not be read: that they are missing is not to be told on top.
@@ -30,6 +35,7 @@ impl Objects {
     /// Adds the objects of another text.
     pub fn extend(&mut self, other: Self) {
         self.backends.extend(other.backends);
+        self.policies.extend(other.policies);
         self.secrets.extend(other.secrets);
         self.config_maps.extend(other.config_maps);
         self.unreadable.extend(other.unreadable);
@@ -39,6 +45,7 @@ impl Objects {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.backends.is_empty()
+            && self.policies.is_empty()
             && self.secrets.is_empty()
             && self.config_maps.is_empty()
             && self.unreadable.is_empty()
@@ -49,15 +56,29 @@ impl Objects {
 /// An object and where it stood.
 #[derive(Debug)]
 pub(crate) struct Located<T> {
+    pub(crate) kind: &'static str,
     pub(crate) place: Place,
+    /// When it was created, in seconds since the epoch. Objects of a file have no age.
+    pub(crate) creation: Option<i64>,
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) value: T,
 }
 
+impl<T> Located<T> {
+    pub(crate) fn object_name(&self) -> ObjectName {
+        ObjectName {
+            kind: self.kind,
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
 /// Where an object stood, as a whole and field by field.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Place {
+    /// Empty: it came from the API server.
     source: Arc<str>,
     line: usize,
     /// `Kind namespace/name`.
@@ -75,6 +96,14 @@ impl Place {
     /// `file:line` of the object.
     pub(crate) fn describe(&self) -> String {
         format!("{}:{}", self.source, self.line)
+    }
+
+    /// Goes after the object's name: where it stands in a file, or why it comes first where it does not.
+    pub(crate) fn which(&self) -> String {
+        match self.source.is_empty() {
+            true => ", which is older".to_owned(),
+            false => format!(" ({})", self.describe()),
+        }
     }
 
     /// Whether the field was written.
@@ -113,19 +142,22 @@ pub fn parse(
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Objects, Problems> {
-    let (objects, problems) = parse_what_can_be(source_name, text, environment);
+    let (objects, problems) = parse_what_can_be(source_name, text, environment, &[]);
     problems.into_result(objects)
 }
 
-/// As [`parse`], but what is right is given along with what is wrong, so that all problems of a configuration can be told at once.
+/// As [`parse`], but what is right is given along with what is wrong, so that all problems of a configuration can be told at once, and objects of the
+/// kinds in `refused` are said to be not supported yet.
 pub(crate) fn parse_what_can_be(
     source: &str,
     text: &str,
     environment: Environment<'_>,
+    refused: &[&str],
 ) -> (Objects, Problems) {
     let mut reading = Reading {
         source: Arc::from(source),
         environment,
+        refused,
         objects: Objects::default(),
         problems: Problems::default(),
     };
@@ -141,17 +173,24 @@ pub(crate) fn parse_what_can_be(
 }
 
 /// Kinds that have their own schema here, with their versions.
-const KINDS: [(&str, &str); 3] = [("AIBackend", API_VERSION), ("ConfigMap", "v1"), ("Secret", "v1")];
+const KINDS: [(&str, &str); 4] = [
+    ("AIBackend", API_VERSION),
+    ("AIPolicy", API_VERSION),
+    ("ConfigMap", "v1"),
+    ("Secret", "v1"),
+];
 /// Kinds that Weir will know.
-const LATER_KINDS: [&str; 3] = ["AIPolicy", "Gateway", "HTTPRoute"];
+const LATER_KINDS: [&str; 2] = ["Gateway", "HTTPRoute"];
 
 static BACKEND: LazyLock<Json> = LazyLock::new(schema::of::<Document<AIBackendSpec>>);
+static POLICY: LazyLock<Json> = LazyLock::new(schema::of::<Document<AIPolicySpec>>);
 static CONFIG_MAP: LazyLock<Json> = LazyLock::new(schema::of::<ConfigMap>);
 static SECRET: LazyLock<Json> = LazyLock::new(schema::of::<SecretShape>);
 
 struct Reading<'a> {
     source: Arc<str>,
     environment: Environment<'a>,
+    refused: &'a [&'a str],
     objects: Objects,
     problems: Problems,
 }
@@ -197,8 +236,10 @@ impl Reading<'_> {
         }
         let kind = kind.text().unwrap_or_default();
         let object = identity(kind, document);
-        let Some((_, version)) = KINDS.iter().find(|(known, _)| *known == kind) else {
-            let message = match LATER_KINDS.contains(&kind) {
+        let known = KINDS.iter().find(|(known, _)| *known == kind);
+        let is_refused = self.refused.contains(&kind);
+        let Some((_, version)) = known.filter(|_| !is_refused) else {
+            let message = match is_refused || LATER_KINDS.contains(&kind) {
                 true => format!("this version of Weir does not support {kind} yet: take the object out"),
                 false => format!(
                     "unknown kind `{}`{}",
@@ -219,13 +260,19 @@ impl Reading<'_> {
             "AIBackend" => {
                 if let Some((read, place)) = self.read::<Document<AIBackendSpec>>(document, &BACKEND, object)
                 {
-                    let located = located(read.metadata, place, read.spec);
+                    let located = located("AIBackend", read.metadata, place, read.spec);
                     self.objects.backends.push(located);
+                }
+            }
+            "AIPolicy" => {
+                if let Some((read, place)) = self.read::<Document<AIPolicySpec>>(document, &POLICY, object) {
+                    let located = located("AIPolicy", read.metadata, place, read.spec);
+                    self.objects.policies.push(located);
                 }
             }
             "ConfigMap" => {
                 if let Some((read, place)) = self.read::<ConfigMap>(document, &CONFIG_MAP, object) {
-                    let located = located(read.metadata, place, read.data);
+                    let located = located("ConfigMap", read.metadata, place, read.data);
                     self.objects.config_maps.push(located);
                 }
             }
@@ -323,15 +370,19 @@ impl Reading<'_> {
         if broken {
             self.objects.unreadable.insert(object);
         } else {
-            self.objects.secrets.push(located(metadata, place, values));
+            self.objects
+                .secrets
+                .push(located("Secret", metadata, place, values));
         }
     }
 }
 
-fn located<T>(metadata: Metadata, place: Place, value: T) -> Located<T> {
+fn located<T>(kind: &'static str, metadata: Metadata, place: Place, value: T) -> Located<T> {
     let namespace = metadata.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     Located {
+        kind,
         place,
+        creation: None,
         name: metadata.name,
         namespace,
         value,

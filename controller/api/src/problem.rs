@@ -6,7 +6,7 @@ use std::fmt;
 /// `openai.yaml:7: AIBackend default/openai: spec.hots: unknown field, did you mean `hosts`?`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as it was named.
+    /// The file, as it was named; empty where the object came from the API server.
     pub source: String,
     /// From 1; 0 where the file as a whole is meant.
     pub line: usize,
@@ -20,17 +20,39 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:", self.source)?;
-        if self.line > 0 {
-            write!(formatter, "{}:", self.line)?;
+        if !self.source.is_empty() {
+            write!(formatter, "{}:", self.source)?;
+            if self.line > 0 {
+                write!(formatter, "{}:", self.line)?;
+            }
+            formatter.write_str(" ")?;
         }
         if let Some(object) = &self.object {
-            write!(formatter, " {object}:")?;
+            write!(formatter, "{object}: ")?;
         }
         if !self.field.is_empty() {
-            write!(formatter, " {}:", self.field)?;
+            write!(formatter, "{}: ", self.field)?;
         }
-        write!(formatter, " {}", self.message)
+        formatter.write_str(&self.message)
+    }
+}
+
+impl Problem {
+    /// As `Display`, without file and line.
+    pub fn without_place(&self) -> String {
+        let everywhere = Self {
+            source: String::new(),
+            ..self.clone()
+        };
+        everywhere.to_string()
+    }
+
+    /// For the status of `object` (`Kind namespace/name`), which need not say its own name.
+    pub fn in_status_of(&self, object: &str) -> String {
+        let mut problem = self.clone();
+        problem.source.clear();
+        problem.object = problem.object.filter(|other| other != object);
+        problem.to_string()
     }
 }
 

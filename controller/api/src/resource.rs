@@ -3,14 +3,17 @@
 mod decode;
 
 use std::fmt::Write;
+use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use prost::Message;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
+use crate::policy::{Glob, Policy};
 use crate::proto::{self, resource::Body};
 use crate::snapshot::{AllowedNamespaces, Auth, Backend, BackendEndpoint, EndpointTls};
-use crate::types::{Dial, OnUntrusted};
+use crate::types::{Dial, OnUntrusted, Operation};
 
 /// The version of a resource: the SHA-256 of its body's encoding, in hexadecimal. Equal bodies have equal versions.
 pub fn version_of(body: &Body) -> String {
@@ -61,6 +64,7 @@ pub fn backend(backend: &Backend) -> proto::Resource {
         allowed_namespaces,
         dial,
         on_untrusted,
+        policies,
     } = backend;
     let auth = match auth {
         Auth::Passthrough => proto::backend::Auth::Passthrough(proto::Empty {}),
@@ -94,7 +98,7 @@ pub fn backend(backend: &Backend) -> proto::Resource {
         allowed_namespaces: Some(allowed_namespaces),
         dial: dial.into(),
         on_untrusted: on_untrusted.into(),
-        policies: Vec::new(),
+        policies: policies.iter().map(|policy| policy_name(policy)).collect(),
     };
     resource(name, Body::Backend(body))
 }
@@ -108,6 +112,64 @@ pub fn credential(backend: &Backend) -> Option<proto::Resource> {
     };
     let body = proto::Credential { state: Some(state) };
     Some(resource(name_of(backend), Body::Credential(body)))
+}
+
+/// The resource of a policy.
+pub fn policy(policy: &Policy) -> proto::Resource {
+    // Destructured, so that a field which is added to a policy cannot be forgotten here.
+    let Policy {
+        namespace,
+        name,
+        allowed_models,
+        denied_models,
+        allowed_operations,
+        denied_operations,
+        set_headers,
+        remove_headers,
+        timeouts,
+        failure_policy: _,
+        workloads: _,
+    } = policy;
+    let globs = |globs: &[Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
+    let operations = |operations: &[Operation]| {
+        let names = operations.iter().map(|operation| operation.name().to_owned());
+        names.collect()
+    };
+    let milliseconds = |limit: Option<Duration>| {
+        limit.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
+    };
+    let body = proto::Policy {
+        namespace: namespace.clone(),
+        name: name.clone(),
+        allowed_models: globs(allowed_models),
+        denied_models: globs(denied_models),
+        allowed_operations: operations(allowed_operations),
+        denied_operations: operations(denied_operations),
+        set_headers: set_headers.iter().map(header_message).collect(),
+        remove_headers: remove_headers
+            .iter()
+            .map(|name| name.as_str().to_owned())
+            .collect(),
+        timeouts: Some(proto::Timeouts {
+            connect_ms: milliseconds(timeouts.connect),
+            first_byte_ms: milliseconds(timeouts.first_byte),
+            idle_ms: milliseconds(timeouts.idle),
+        }),
+    };
+    resource(policy_name(policy), Body::Policy(body))
+}
+
+/// The resource name of a policy, as backends and workloads refer to it.
+pub fn policy_name(policy: &Policy) -> String {
+    format!("{}/{}", policy.namespace, policy.name)
+}
+
+fn header_message((name, value): &(HeaderName, HeaderValue)) -> proto::Header {
+    proto::Header {
+        name: name.as_str().to_owned(),
+        // A policy's values are ASCII.
+        value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    }
 }
 
 fn endpoint_message(endpoint: &BackendEndpoint) -> proto::Endpoint {
@@ -132,3 +194,7 @@ fn endpoint_message(endpoint: &BackendEndpoint) -> proto::Endpoint {
 fn name_of(backend: &Backend) -> String {
     format!("{}/{}", backend.namespace, backend.name)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
+mod tests;

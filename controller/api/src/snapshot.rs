@@ -6,7 +6,8 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use weir_ai::Provider;
 
-use crate::types::{Dial, OnUntrusted};
+use crate::policy::{EffectivePolicy, Policy, WorkloadIdentity};
+use crate::types::{Dial, FailurePolicy, OnUntrusted};
 
 /// One immutable, complete configuration. It is replaced whole, never changed.
 #[derive(Debug, Default)]
@@ -18,12 +19,18 @@ pub struct Snapshot {
     /// Backends that some namespaces alone may use, by namespace, then host.
     /// Two maps rather than one keyed by a pair: a `(String, String)` key cannot be looked up by two `&str` without allocating.
     in_namespace: HashMap<String, HashMap<String, Arc<Backend>>>,
+    /// The older first.
+    policies: Vec<Arc<Policy>>,
+    /// The policies that target a workload, by its uid, where the controller has found them.
+    of_workloads: HashMap<String, Vec<Arc<Policy>>>,
+    /// What most workloads get: nothing is restricted.
+    unrestricted: Arc<EffectivePolicy>,
 }
 
 impl Snapshot {
     /// What `weir run` serves from without a file: the hosts of every provider, for every namespace, with the caller's own key.
     pub fn zero_configuration() -> Self {
-        Self::new(Provider::ALL.iter().map(|&provider| Backend {
+        let backends = Provider::ALL.iter().map(|&provider| Backend {
             name: provider.field().to_owned(),
             namespace: crate::DEFAULT_NAMESPACE.to_owned(),
             provider,
@@ -33,12 +40,17 @@ impl Snapshot {
             allowed_namespaces: AllowedNamespaces::All,
             dial: Dial::Pod,
             on_untrusted: OnUntrusted::Relay,
-        }))
+            policies: Vec::new(),
+        });
+        Self::new(backends, Vec::new())
     }
 
-    /// Indexes backends. That no namespace sees two backends for one host is for the caller to have checked: here the later one wins.
-    pub(crate) fn new(backends: impl IntoIterator<Item = Backend>) -> Self {
-        let mut snapshot = Self::default();
+    /// Indexes backends, each of which has the policies that target it, and all policies. That no namespace sees two backends for one host is for the caller to have checked: here the later one wins.
+    pub(crate) fn new(backends: impl IntoIterator<Item = Backend>, policies: Vec<Arc<Policy>>) -> Self {
+        let mut snapshot = Self {
+            policies,
+            ..Self::default()
+        };
         for backend in backends.into_iter().map(Arc::new) {
             let Self {
                 everywhere,
@@ -75,6 +87,63 @@ impl Snapshot {
             .or_else(|| self.everywhere.get(host))
     }
 
+    /// With the policies that target workloads, by their uids, as the controller has found them.
+    pub(crate) fn with_workloads(mut self, of_workloads: HashMap<String, Vec<Arc<Policy>>>) -> Self {
+        self.of_workloads = of_workloads;
+        self
+    }
+
+    /// What all policies together mean for the workload's use of the backend. For whoever keeps it as long as it keeps the backend: it is put together
+    /// at each call, unless nothing is restricted.
+    ///
+    /// Policies count that target the backend or the workload, and stand in the namespace of either.
+    pub fn policy(&self, backend: &Backend, workload: &WorkloadIdentity) -> Arc<EffectivePolicy> {
+        let may_bind = |policy: &&Arc<Policy>| {
+            policy.namespace == backend.namespace || policy.namespace == workload.namespace
+        };
+        let mut applying: Vec<Arc<Policy>> = Vec::new();
+        for policy in backend
+            .policies
+            .iter()
+            .chain(self.targeting(workload))
+            .filter(may_bind)
+        {
+            let is_it =
+                |other: &Arc<Policy>| other.namespace == policy.namespace && other.name == policy.name;
+            if !applying.iter().any(is_it) {
+                applying.push(Arc::clone(policy));
+            }
+        }
+        if applying.is_empty() {
+            return Arc::clone(&self.unrestricted);
+        }
+        applying.sort_by_key(|policy| policy.namespace != backend.namespace);
+        Arc::new(EffectivePolicy::new(applying))
+    }
+
+    /// The policies that target the workload itself, the older first: for the controller, which knows labels.
+    pub fn targeting<'a>(&'a self, workload: &'a WorkloadIdentity) -> impl Iterator<Item = &'a Arc<Policy>> {
+        let found = workload.uid.as_ref().and_then(|uid| self.of_workloads.get(uid));
+        let own = match found {
+            Some(_) => &[],
+            None => self.policies.as_slice(),
+        };
+        let targets = own.iter().filter(|policy| policy.targets(workload));
+        found.into_iter().flatten().chain(targets)
+    }
+
+    /// What becomes of the workload's connections while its agent is away, where a policy of its own namespace says so.
+    pub fn failure_policy(&self, workload: &WorkloadIdentity) -> Option<FailurePolicy> {
+        self.targeting(workload)
+            .filter(|policy| policy.namespace == workload.namespace)
+            .find_map(|policy| policy.failure_policy)
+    }
+
+    /// All policies, the older first.
+    pub fn policies(&self) -> &[Arc<Policy>] {
+        &self.policies
+    }
+
     /// All backends, in the order they were written in.
     pub fn backends(&self) -> &[Arc<Backend>] {
         &self.backends
@@ -107,6 +176,8 @@ pub struct Backend {
     pub dial: Dial,
     /// What becomes of the next connection of a client that rejected our leaf.
     pub on_untrusted: OnUntrusted,
+    /// The policies that target it: those of its own namespace first, and of these the older.
+    pub policies: Vec<Arc<Policy>>,
 }
 
 /// Who may use a backend.

@@ -1,11 +1,16 @@
 //! Objects to the snapshot that an agent serves from. Both the controller and `weir run -f` come through here.
 
 mod endpoint;
+mod outcome;
+mod policy;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use secrecy::{SecretSlice, SecretString};
 use weir_ai::Provider;
+
+pub use outcome::{ObjectName, Outcome, Translation};
 
 use crate::names;
 use crate::objects::{Located, Objects};
@@ -15,7 +20,7 @@ use crate::secret::{self, PROVIDER_KEYS};
 use crate::snapshot::{AllowedNamespaces, Auth, Backend, Snapshot};
 use crate::types::{AIBackendSpec, NamespacesFrom};
 
-/// Makes the snapshot.
+/// Makes the snapshot, of everything or not at all.
 ///
 /// # Errors
 /// All that is wrong with the objects' values and with how they refer to each other.
@@ -24,41 +29,134 @@ pub fn translate(objects: &Objects) -> Result<Snapshot, Problems> {
     problems.into_result(snapshot)
 }
 
-pub(crate) fn translate_what_can_be(objects: &Objects) -> (Snapshot, Problems) {
-    let mut translation = Translation {
-        objects,
-        problems: Vec::new(),
-    };
-    translation.duplicates(&objects.backends);
-    translation.duplicates(&objects.secrets);
-    translation.duplicates(&objects.config_maps);
-    let backends: Vec<Backend> = objects
+/// Makes the snapshot of what is right, and says of each object what became of it: what is wrong with one keeps only that one out. Where two backends
+/// are for the same host, the older one has it.
+pub fn translate_each(objects: &Objects) -> Translation {
+    let (snapshot, told) = translate_all(objects);
+    let every = objects
         .backends
         .iter()
-        .filter_map(|located| translation.backend(located))
-        .collect();
-    translation.contested_hosts();
+        .map(Located::object_name)
+        .chain(objects.policies.iter().map(Located::object_name));
+    let mut outcomes: BTreeMap<ObjectName, Outcome> = every.map(|name| (name, Outcome::default())).collect();
+    for told in told {
+        let Some(outcome) = told.of.and_then(|name| outcomes.get_mut(&name)) else {
+            continue;
+        };
+        let result = match told.is_of_reference {
+            true => &mut outcome.resolved_refs,
+            false => &mut outcome.accepted,
+        };
+        match result {
+            Ok(()) => *result = Err(vec![told.problem]),
+            Err(problems) => problems.push(told.problem),
+        }
+    }
+    Translation { snapshot, outcomes }
+}
+
+pub(crate) fn translate_what_can_be(objects: &Objects) -> (Snapshot, Problems) {
+    let (snapshot, told) = translate_all(objects);
     // The same Secret's problem is found by each backend that refers to it.
-    let mut told = HashSet::new();
-    translation
-        .problems
-        .retain(|problem| told.insert(problem.to_string()));
-    (Snapshot::new(backends), Problems(translation.problems))
+    let mut before = HashSet::new();
+    let problems = told.into_iter().map(|told| told.problem);
+    let problems = problems.filter(|problem| before.insert(problem.to_string()));
+    (snapshot, Problems(problems.collect()))
 }
 
-struct Translation<'a> {
+fn translate_all(objects: &Objects) -> (Snapshot, Vec<Told>) {
+    let mut translator = Translator {
+        objects,
+        told: Vec::new(),
+        of: None,
+    };
+    translator.duplicates(&objects.backends);
+    translator.duplicates(&objects.policies);
+    translator.duplicates(&objects.secrets);
+    translator.duplicates(&objects.config_maps);
+    let mut backends = Vec::new();
+    for located in by_age(&objects.backends) {
+        translator.of = Some(located.object_name());
+        if let Some(backend) = translator.backend(located) {
+            backends.push((located, backend));
+        }
+    }
+    let mut backends = translator.uncontested(backends);
+    let mut policies = Vec::new();
+    for located in by_age(&objects.policies) {
+        translator.of = Some(located.object_name());
+        if let Some(attached) = translator.policy(located) {
+            let policy = Arc::new(attached.policy);
+            for backend in &mut backends {
+                let is_target = |(namespace, name): &(String, String)| {
+                    *namespace == backend.namespace && *name == backend.name
+                };
+                if attached.backends.iter().any(is_target) {
+                    backend.policies.push(Arc::clone(&policy));
+                }
+            }
+            policies.push(policy);
+        }
+    }
+    for backend in &mut backends {
+        // What the backend's owner says goes before what its users say.
+        backend
+            .policies
+            .sort_by_key(|policy| policy.namespace != backend.namespace);
+    }
+    (Snapshot::new(backends, policies), translator.told)
+}
+
+/// The older first. Objects of a file have no age: they come as they were written.
+fn by_age<T>(all: &[Located<T>]) -> Vec<&Located<T>> {
+    let mut sorted: Vec<&Located<T>> = all.iter().collect();
+    sorted.sort_by_key(|located| {
+        let creation = located.creation?;
+        Some((creation, &located.namespace, &located.name))
+    });
+    sorted
+}
+
+/// A problem, and whose outcome it is a part of.
+struct Told {
+    problem: Problem,
+    of: Option<ObjectName>,
+    is_of_reference: bool,
+}
+
+struct Translator<'a> {
     objects: &'a Objects,
-    problems: Vec<Problem>,
+    told: Vec<Told>,
+    /// The object that is being translated.
+    of: Option<ObjectName>,
 }
 
-impl Translation<'_> {
+impl Translator<'_> {
     fn say<T>(&mut self, located: &Located<T>, field: &str, message: impl Into<String>) {
-        self.problems.push(located.place.problem(field, message));
+        self.told.push(Told {
+            problem: located.place.problem(field, message),
+            of: self.of.clone(),
+            is_of_reference: false,
+        });
+    }
+
+    /// As [`Self::say`], of what the object refers to: the object itself may be served without.
+    fn say_of_reference<T>(&mut self, located: &Located<T>, field: &str, message: impl Into<String>) {
+        self.say(located, field, message);
+        if let Some(told) = self.told.last_mut() {
+            told.is_of_reference = true;
+        }
+    }
+
+    /// How many problems were told of objects themselves.
+    fn own_problems(&self) -> usize {
+        self.told.iter().filter(|told| !told.is_of_reference).count()
     }
 
     fn duplicates<T>(&mut self, all: &[Located<T>]) {
         let mut first = HashMap::new();
         for located in all {
+            self.of = Some(located.object_name());
             match first.get(&located.place.object) {
                 None => {
                     first.insert(&located.place.object, located.place.describe());
@@ -75,7 +173,7 @@ impl Translation<'_> {
     /// `None` where something is wrong that keeps it from being served.
     fn backend(&mut self, located: &Located<AIBackendSpec>) -> Option<Backend> {
         let spec = &located.value;
-        let before = self.problems.len();
+        let (before, first_told) = (self.own_problems(), self.told.len());
         self.hosts(located);
         let provider = self.provider(located);
         let auth = self.auth(located);
@@ -83,15 +181,24 @@ impl Translation<'_> {
             .endpoint
             .as_ref()
             .map(|endpoint| self.endpoint(located, endpoint));
-        if self.problems.len() > before {
+        if self.own_problems() > before {
             return None;
         }
+        // A reference that leads nowhere, be it to the key or to whom to trust with it: requests are answered with why, rather than passed by.
+        let unresolved: Vec<String> = self.told[first_told..]
+            .iter()
+            .map(|told| told.problem.without_place())
+            .collect();
+        let auth = match unresolved.is_empty() {
+            true => auth?,
+            false => Auth::Unresolved(unresolved.join("; ")),
+        };
         Some(Backend {
             name: located.name.clone(),
             namespace: located.namespace.clone(),
             provider: provider?,
             hosts: hosts(spec),
-            auth: auth?,
+            auth,
             endpoint,
             allowed_namespaces: match spec.allowed_namespaces.from {
                 NamespacesFrom::All => AllowedNamespaces::All,
@@ -99,6 +206,7 @@ impl Translation<'_> {
             },
             dial: spec.dial,
             on_untrusted: spec.on_untrusted,
+            policies: Vec::new(),
         })
     }
 
@@ -170,11 +278,11 @@ impl Translation<'_> {
             .filter_map(|key| Some((*key, secret.value.get(*key)?)));
         let (Some((key, value)), second) = (present.next(), present.next()) else {
             let message = format!("has no provider's key: {}", missing_key(&secret.value));
-            self.say(secret, "", message);
+            self.say_of_reference(secret, "", message);
             return None;
         };
         if second.is_some() {
-            self.say(
+            self.say_of_reference(
                 secret,
                 "",
                 "has both `Authorization` and `apiKey`: which one to send is not clear, leave one out",
@@ -184,7 +292,7 @@ impl Translation<'_> {
         match secret::provider_key(key, value) {
             Ok(key) => Some(key),
             Err(problem) => {
-                self.say(secret, &format!("{}.{key}", section_of(secret, key)), problem);
+                self.say_of_reference(secret, &format!("{}.{key}", section_of(secret, key)), problem);
                 None
             }
         }
@@ -219,37 +327,42 @@ impl Translation<'_> {
                 ),
                 (None, None) => format!("there is no {wanted}: add it, or name one that there is"),
             };
-            self.say(from, field, message);
+            self.say_of_reference(from, field, message);
         }
         found
     }
 
-    /// No namespace may see two backends for one host: which one it gets would be chance.
-    fn contested_hosts(&mut self) {
-        let objects = self.objects;
-        let mut by_host: BTreeMap<String, Vec<&Located<AIBackendSpec>>> = BTreeMap::new();
-        for located in &objects.backends {
-            for (index, host) in hosts(&located.value).into_iter().enumerate() {
-                let others = by_host.entry(host.clone()).or_default();
-                // What is told as a duplicate object, or as standing in the list twice, is not told again.
-                let contest = others.iter().find(|other| {
-                    other.place.object != located.place.object && some_namespace_sees_both(other, located)
+    /// Those whose hosts no older one has. No namespace may see two backends for one host: which one it gets would be chance.
+    fn uncontested(&mut self, backends: Vec<(&Located<AIBackendSpec>, Backend)>) -> Vec<Backend> {
+        let mut winners: Vec<(&Located<AIBackendSpec>, Backend)> = Vec::with_capacity(backends.len());
+        for (located, backend) in backends {
+            self.of = Some(located.object_name());
+            let before = self.own_problems();
+            for (index, host) in backend.hosts.iter().enumerate() {
+                // What is told as a duplicate object is not told again.
+                let contest = winners.iter().find(|(other, winner)| {
+                    other.place.object != located.place.object
+                        && winner.hosts.contains(host)
+                        && some_namespace_sees_both(other, located)
                 });
-                if let Some(other) = contest {
+                if let Some((other, _)) = contest {
                     let field = match located.value.hosts.is_empty() {
                         true => "spec.hosts".to_owned(),
                         false => format!("spec.hosts[{index}]"),
                     };
                     let message = format!(
-                        "`{host}` is answered for already by {} ({}), and a namespace can see both: take the host out of one of them",
+                        "`{host}` is answered for already by {}{}, and a namespace can see both: take the host out of one of them",
                         other.place.object,
-                        other.place.describe()
+                        other.place.which(),
                     );
-                    self.problems.push(located.place.problem(&field, message));
+                    self.say(located, &field, message);
                 }
-                others.push(located);
+            }
+            if self.own_problems() == before {
+                winners.push((located, backend));
             }
         }
+        winners.into_iter().map(|(_, backend)| backend).collect()
     }
 }
 
@@ -285,3 +398,7 @@ fn section_of<T>(secret: &Located<T>, key: &str) -> &'static str {
         "data"
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
+mod tests;

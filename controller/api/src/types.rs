@@ -28,3 +28,4 @@ pub use policy::{
 pub use status::{AIBackendStatus, AIPolicyStatus};
 
 pub(crate) use document::{ConfigMap, Document, Metadata, SecretShape};
+pub(crate) use rules::KEPT_HEADERS;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
-use weir_api::{AllowedNamespaces, Auth, EndpointTls, Snapshot, load, parse, translate};
+use weir_api::{AllowedNamespaces, Auth, EndpointTls, Policy, Snapshot, load, parse, translate};
 
 const MARK: &str = "#=";
 
@@ -30,7 +30,12 @@ fn summary(snapshot: &Snapshot) -> String {
         };
         let allowed = match &backend.allowed_namespaces {
             AllowedNamespaces::All => "All".to_owned(),
-            AllowedNamespaces::Named(names) => Vec::from_iter(names.iter().map(String::as_str)).join(" "),
+            AllowedNamespaces::Named(_)
+                if backend.allowed_namespaces == AllowedNamespaces::only(&backend.namespace) =>
+            {
+                "Same".to_owned()
+            }
+            AllowedNamespaces::Named(names) => format!("{names:?}"),
         };
         writeln!(
             text,
@@ -71,7 +76,64 @@ fn summary(snapshot: &Snapshot) -> String {
             .unwrap();
         }
     }
+    for policy in snapshot.policies() {
+        writeln!(
+            text,
+            "{}/{}: {}",
+            policy.namespace,
+            policy.name,
+            policy_summary(policy)
+        )
+        .unwrap();
+        for backend in snapshot.backends() {
+            if backend.policies.contains(policy) {
+                writeln!(text, "    for {}/{}", backend.namespace, backend.name).unwrap();
+            }
+        }
+        for workloads in &policy.workloads {
+            let account = workloads.service_account.as_deref().unwrap_or("any");
+            let namespace = &workloads.namespace;
+            writeln!(
+                text,
+                "    for workloads of {namespace}, service account {account}, labels {:?}",
+                workloads.labels
+            )
+            .unwrap();
+        }
+    }
     text
+}
+
+fn policy_summary(policy: &Policy) -> String {
+    let mut parts = Vec::new();
+    for (what, globs) in [
+        ("models", &policy.allowed_models),
+        ("no models", &policy.denied_models),
+    ] {
+        parts.extend((!globs.is_empty()).then(|| format!("{what} {globs:?}")));
+    }
+    for (what, operations) in [
+        ("operations", &policy.allowed_operations),
+        ("no operations", &policy.denied_operations),
+    ] {
+        parts.extend((!operations.is_empty()).then(|| format!("{what} {operations:?}")));
+    }
+    for (name, value) in &policy.set_headers {
+        parts.push(format!("sets {name}: {value:?}"));
+    }
+    for name in &policy.remove_headers {
+        parts.push(format!("removes {name}"));
+    }
+    let timeouts = policy.timeouts;
+    for (what, limit) in [
+        ("connect", timeouts.connect),
+        ("first byte", timeouts.first_byte),
+        ("idle", timeouts.idle),
+    ] {
+        parts.extend(limit.map(|limit| format!("{what} {limit:?}")));
+    }
+    parts.extend(policy.failure_policy.map(|failure| format!("fails {failure:?}")));
+    parts.join(", ")
 }
 
 fn cases() -> Vec<PathBuf> {

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 use weir_ai::Provider;
 
-use super::kind_of;
+use super::{kind_of, policy_name};
 use crate::names;
+use crate::policy::{Glob, Policy, Timeouts};
 use crate::proto::{self, resource::Body};
 use crate::snapshot::{AllowedNamespaces, Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
-use crate::types::{Dial, OnUntrusted};
+use crate::types::{Dial, KEPT_HEADERS, OnUntrusted, Operation};
 
 impl Snapshot {
     /// The snapshot of what an agent holds, and which resources are not in it, and why: those are rejected, the others are served.
@@ -21,6 +24,8 @@ impl Snapshot {
     ) -> (Self, Vec<proto::Rejection>) {
         let mut backends = Vec::new();
         let mut credentials = HashMap::new();
+        let mut policies = Vec::new();
+        let mut workloads = Vec::new();
         let mut rejections = Vec::new();
         for resource in resources {
             match &resource.body {
@@ -28,21 +33,117 @@ impl Snapshot {
                 Some(Body::Credential(body)) => {
                     credentials.insert(resource.name.as_str(), body);
                 }
-                Some(Body::Policy(_) | Body::Workload(_) | Body::Leaf(_)) => {}
-                None => rejections.push(rejection(
-                    resource,
-                    "has no body that this agent knows: upgrade the agent".to_owned(),
-                )),
+                Some(Body::Policy(body)) => match policy(&resource.name, body) {
+                    Ok(policy) => policies.push(Arc::new(policy)),
+                    Err(message) => rejections.push(rejection(resource, message)),
+                },
+                Some(Body::Workload(body)) => workloads.push((resource, body)),
+                Some(Body::Leaf(_)) => {}
+                None => {
+                    let message = "has no body that this agent knows: upgrade the agent";
+                    rejections.push(rejection(resource, message.to_owned()));
+                }
             }
         }
+        let by_name: HashMap<String, Arc<Policy>> = policies
+            .iter()
+            .map(|policy| (policy_name(policy), Arc::clone(policy)))
+            .collect();
         let mut good = Vec::with_capacity(backends.len());
         for (resource, body) in backends {
-            match backend(&resource.name, body, &credentials) {
+            let backend = backend(&resource.name, body, &credentials).and_then(|mut backend| {
+                backend.policies = named(&by_name, &body.policies)?;
+                Ok(backend)
+            });
+            match backend {
                 Ok(backend) => good.push(backend),
                 Err(message) => rejections.push(rejection(resource, message)),
             }
         }
-        (Self::new(good), rejections)
+        let mut of_workloads = HashMap::new();
+        for (resource, body) in workloads {
+            match named(&by_name, &body.policies) {
+                Ok(policies) => {
+                    of_workloads.insert(resource.name.clone(), policies);
+                }
+                Err(message) => rejections.push(rejection(resource, message)),
+            }
+        }
+        (Self::new(good, policies).with_workloads(of_workloads), rejections)
+    }
+}
+
+/// Of those that are named, none may be missing: whoever names a policy is not served without it.
+fn named(policies: &HashMap<String, Arc<Policy>>, names: &[String]) -> Result<Vec<Arc<Policy>>, String> {
+    let each = names.iter().map(|name| {
+        let policy = policies.get(name).cloned();
+        policy.ok_or_else(|| format!("policies: {name} was not sent, or is rejected itself"))
+    });
+    each.collect()
+}
+
+fn policy(name: &str, body: &proto::Policy) -> Result<Policy, String> {
+    if name != format!("{}/{}", body.namespace, body.name) {
+        return Err(format!(
+            "is named so, but says that it is {}/{}",
+            body.namespace, body.name
+        ));
+    }
+    let globs = |field: &str, patterns: &[String]| -> Result<Vec<Glob>, String> {
+        let each = patterns.iter();
+        each.map(|pattern| Glob::new(pattern).map_err(|problem| format!("{field}: `{pattern}` {problem}")))
+            .collect()
+    };
+    let operations = |field: &str, names: &[String]| -> Result<Vec<Operation>, String> {
+        let each = names.iter();
+        each.map(|name| {
+            Operation::from_name(name)
+                .ok_or_else(|| format!("{field}: this agent does not know `{name}`: upgrade the agent"))
+        })
+        .collect()
+    };
+    let timeouts = body.timeouts.unwrap_or_default();
+    let limit = |milliseconds: u64| (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
+    Ok(Policy {
+        namespace: body.namespace.clone(),
+        name: body.name.clone(),
+        allowed_models: globs("allowed_models", &body.allowed_models)?,
+        denied_models: globs("denied_models", &body.denied_models)?,
+        allowed_operations: operations("allowed_operations", &body.allowed_operations)?,
+        denied_operations: operations("denied_operations", &body.denied_operations)?,
+        set_headers: body
+            .set_headers
+            .iter()
+            .map(set_header)
+            .collect::<Result<_, _>>()?,
+        remove_headers: body
+            .remove_headers
+            .iter()
+            .map(|name| header_name(name))
+            .collect::<Result<_, _>>()?,
+        timeouts: Timeouts {
+            connect: limit(timeouts.connect_ms),
+            first_byte: limit(timeouts.first_byte_ms),
+            idle: limit(timeouts.idle_ms),
+        },
+        ..Policy::default()
+    })
+}
+
+fn set_header(header: &proto::Header) -> Result<(HeaderName, HeaderValue), String> {
+    let value = HeaderValue::from_str(&header.value).map_err(|_| {
+        format!(
+            "set_headers: the value of `{}` is not one that a header may have",
+            header.name
+        )
+    })?;
+    Ok((header_name(&header.name)?, value))
+}
+
+fn header_name(name: &str) -> Result<HeaderName, String> {
+    match HeaderName::try_from(name) {
+        Ok(name) if !KEPT_HEADERS.contains(&name.as_str()) => Ok(name),
+        _ => Err(format!("headers: `{name}` is not one that a policy may touch")),
     }
 }
 
@@ -106,6 +207,7 @@ fn backend(
             proto::OnUntrusted::Refuse => OnUntrusted::Refuse,
             proto::OnUntrusted::Unspecified => return Err(unknown("on_untrusted", body.on_untrusted)),
         },
+        policies: Vec::new(),
     })
 }
 

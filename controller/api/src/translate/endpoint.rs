@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::Translation;
+use super::Translator;
 use crate::names;
 use crate::objects::Located;
 use crate::schema::short;
 use crate::snapshot::{BackendEndpoint, EndpointTls};
 use crate::types::{AIBackendSpec, EndpointSpec, TlsMode, TlsSpec};
 
-impl Translation<'_> {
+impl Translator<'_> {
     pub(super) fn endpoint(
         &mut self,
         located: &Located<AIBackendSpec>,
@@ -93,7 +93,7 @@ impl Translation<'_> {
                     authorities.extend_from_slice(pem.as_bytes());
                     authorities.push(b'\n');
                 }
-                Err(problem) => self.say(map, "data.ca.crt", problem),
+                Err(problem) => self.say_of_reference(map, "data.ca.crt", problem),
             }
         }
         EndpointTls::Verify {

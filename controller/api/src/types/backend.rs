@@ -54,7 +54,7 @@ pub struct AIBackendSpec {
     pub provider: ProviderSpec,
     /// The hosts that apps dial: DNS names in lower case. Default: the provider's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 253)), extend("x-kubernetes-validations" = rules::hosts()))]
+    #[schemars(with = "Vec<rules::Host>", length(max = 32), extend("x-kubernetes-validations" = rules::hosts()))]
     pub hosts: Vec<String>,
     /// Whose key goes upstream: exactly one key. There is no default, so that nobody's key goes anywhere by omission.
     pub auth: AuthSpec,

@@ -136,11 +136,11 @@ pub enum TargetKind {
 pub struct ModelsSpec {
     /// Patterns of names, in which `*` stands for any letters; capitals do not matter. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 128)), extend("x-kubernetes-validations" = rules::globs()))]
+    #[schemars(with = "Vec<rules::ModelPattern>", length(max = 64))]
     pub allowed: Vec<String>,
     /// As `allowed`; what is denied is denied even if it is allowed too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 128)), extend("x-kubernetes-validations" = rules::globs()))]
+    #[schemars(with = "Vec<rules::ModelPattern>", length(max = 64))]
     pub denied: Vec<String>,
 }
 

@@ -4,6 +4,7 @@
 //!
 //! A rule's cost is bounded by the lengths that the schema allows, so every list and text that a rule walks over has a maximum.
 
+use schemars::JsonSchema;
 use serde_json::{Value as Json, json};
 use weir_ai::Provider;
 
@@ -11,8 +12,6 @@ use weir_ai::Provider;
 pub(super) struct Rule {
     rule: String,
     message: String,
-    /// CEL for a message that names the offender; `message` where it fails.
-    expression: Option<String>,
 }
 
 impl Rule {
@@ -20,48 +19,45 @@ impl Rule {
         Self {
             rule: rule.into(),
             message: message.into(),
-            expression: None,
-        }
-    }
-
-    /// Of a list's items, each `valid` (CEL over `item`): the message begins with those that are not.
-    pub(super) fn each(valid: &str, message: &str) -> Self {
-        let quoted = message.replace('\'', "\\'");
-        Self {
-            rule: format!("self.all(item, {valid})"),
-            message: message.to_owned(),
-            expression: Some(format!("self.filter(item, !({valid})).join(', ') + ': {quoted}'")),
         }
     }
 }
 
 /// For `#[schemars(extend("x-kubernetes-validations" = …))]`.
 pub(super) fn validations<const N: usize>(rules: [Rule; N]) -> Json {
-    let rules = rules.into_iter().map(|rule| {
-        let mut json = json!({"rule": rule.rule, "message": rule.message});
-        if let Some(expression) = rule.expression {
-            json["messageExpression"] = expression.into();
-        }
-        json
-    });
-    rules.collect()
+    let rules = rules.into_iter();
+    rules
+        .map(|rule| json!({"rule": rule.rule, "message": rule.message}))
+        .collect()
 }
 
 /// RFC 1123, and a last label that is no number, which TLS and URLs would take for the end of an address.
-const HOST: &str = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\\.)*[a-z]([-a-z0-9]{0,61}[a-z0-9])?$";
+const HOST: &str = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z0-9]{0,61}[a-z0-9])?$";
+
+/// The schema of a host: of a list's items, rather than of the list, so that the API server's message has the index and the value.
+#[derive(JsonSchema)]
+#[schemars(inline, transparent, extend("minLength" = 1, "maxLength" = 253, "x-kubernetes-validations" = validations([Rule::new(
+    format!("self.matches('{HOST}')"),
+    "not the name of a host: write a DNS name in lower case, without scheme, port, path or wildcard",
+)])))]
+#[allow(dead_code, reason = "read by the derived schema alone")]
+pub(super) struct Host(String);
+
+/// The schema of a pattern of models' names.
+#[derive(JsonSchema)]
+#[schemars(inline, transparent, extend("minLength" = 1, "maxLength" = 128, "x-kubernetes-validations" = validations([Rule::new(
+    "self.matches('^[!-~]+$')",
+    "not a model's name or a pattern of one: visible ASCII without spaces, `*` for any letters",
+)])))]
+#[allow(dead_code, reason = "read by the derived schema alone")]
+pub(super) struct ModelPattern(String);
 
 /// Of `spec.hosts`.
 pub(super) fn hosts() -> Json {
-    validations([
-        Rule::each(
-            &format!("item.matches('{HOST}')"),
-            "not the name of a host: write a DNS name in lower case, without scheme, port, path or wildcard",
-        ),
-        Rule::new(
-            "self.all(item, self.exists_one(other, other == item))",
-            "a host stands in the list twice",
-        ),
-    ])
+    validations([Rule::new(
+        "self.all(item, self.exists_one(other, other == item))",
+        "a host stands in the list twice",
+    )])
 }
 
 /// Of `spec.provider`.
@@ -84,14 +80,6 @@ pub(super) fn duration() -> Json {
     validations([Rule::new(
         format!("self.matches('{DURATION}') && duration(self) > duration('0s')"),
         "must be a duration longer than nothing, such as 10s, 1m30s or 500ms",
-    )])
-}
-
-/// Of a list of globs of models.
-pub(super) fn globs() -> Json {
-    validations([Rule::each(
-        "item.matches('^[!-~]+$')",
-        "not a model's name or a pattern of one: visible ASCII without spaces, `*` for any letters",
     )])
 }
 
@@ -132,3 +120,20 @@ pub(crate) const KEPT_HEADERS: [&str; 19] = [
     "content-type",
     "expect",
 ];
+
+#[cfg(test)]
+mod tests {
+    use weir_ai::Dialect;
+
+    use super::KEPT_HEADERS;
+
+    #[test]
+    fn no_policy_touches_a_credential() {
+        for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
+            let header = dialect.credential_header();
+            for name in std::iter::once(&header.name).chain(header.others) {
+                assert!(KEPT_HEADERS.contains(&name.as_str()), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Objects as the API server gives them: checked against the schema there, without lines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use secrecy::SecretSlice;
+
+use super::{Located, Objects, Place};
+use crate::types::{AIBackendSpec, AIPolicySpec, CaCertificateKind};
+
+impl Objects {
+    /// Adds an AIBackend that was created at `creation`, in seconds since the epoch: of two for the same host, the older has it.
+    pub fn add_backend(&mut self, namespace: &str, name: &str, creation: i64, spec: AIBackendSpec) {
+        let located = located("AIBackend", namespace, name, Some(creation), spec);
+        self.backends.push(located);
+    }
+
+    /// Adds an AIPolicy that was created at `creation`, in seconds since the epoch: of two that say different things, the older counts.
+    pub fn add_policy(&mut self, namespace: &str, name: &str, creation: i64, spec: AIPolicySpec) {
+        let located = located("AIPolicy", namespace, name, Some(creation), spec);
+        self.policies.push(located);
+    }
+
+    /// Adds a Secret, its `data` decoded.
+    pub fn add_secret(&mut self, namespace: &str, name: &str, data: BTreeMap<String, SecretSlice<u8>>) {
+        self.secrets.push(located("Secret", namespace, name, None, data));
+    }
+
+    /// Adds a ConfigMap.
+    pub fn add_config_map(&mut self, namespace: &str, name: &str, data: BTreeMap<String, String>) {
+        self.config_maps
+            .push(located("ConfigMap", namespace, name, None, data));
+    }
+}
+
+fn located<T>(
+    kind: &'static str,
+    namespace: &str,
+    name: &str,
+    creation: Option<i64>,
+    value: T,
+) -> Located<T> {
+    Located {
+        kind,
+        place: Place {
+            object: format!("{kind} {namespace}/{name}"),
+            ..Place::default()
+        },
+        creation,
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        value,
+    }
+}
+
+/// An object that an AIBackend refers to, in its own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    /// `Secret` or `ConfigMap`.
+    pub kind: &'static str,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+/// The objects that a backend refers to, each once: what a controller has to watch, by name, besides the backend itself.
+pub fn references(spec: &AIBackendSpec) -> Vec<Reference> {
+    let secret = spec.auth.secret_ref.iter().map(|secret| Reference {
+        kind: "Secret",
+        name: secret.name.clone(),
+    });
+    let authorities = spec
+        .endpoint
+        .iter()
+        .flat_map(|endpoint| &endpoint.tls.ca_certificate_refs);
+    let authorities = authorities.map(|reference| Reference {
+        kind: match reference.kind {
+            CaCertificateKind::ConfigMap => "ConfigMap",
+        },
+        name: reference.name.clone(),
+    });
+    let each: BTreeSet<Reference> = secret.chain(authorities).collect();
+    each.into_iter().collect()
+}
