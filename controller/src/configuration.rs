@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kube::ResourceExt;
 use serde_json::Value as Json;
 use weir_ai::Provider;
-use weir_api::{Auth, Backend, Snapshot, proto, resource};
+use weir_api::{
+    Auth, Backend, FailurePolicy, ObjectName, Outcome, Snapshot, WorkloadIdentity, proto, resource,
+};
 
-use crate::interim::Outcomes;
 use crate::watch::pod::Pod;
 use crate::watch::workloads::WorkloadPolicies;
+
+/// What became of each object.
+pub type Outcomes = BTreeMap<ObjectName, Outcome>;
 
 /// What holds where no object says otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,7 +69,13 @@ impl Configuration {
                     .filter_map(|backend| resource::credential(backend))
                     .collect(),
             ),
-            policies: BTreeMap::new(),
+            policies: by_name(
+                snapshot
+                    .policies()
+                    .iter()
+                    .map(|policy| resource::policy(policy))
+                    .collect(),
+            ),
             leaves,
             outcomes,
             snapshot,
@@ -92,23 +103,51 @@ impl Configuration {
     }
 
     /// What policies say of a pod that is there.
-    pub fn workload_policies(&self, _pod: &Pod) -> WorkloadPolicies {
-        let failure_policy = match self.defaults.fail_closed {
-            true => proto::FailurePolicy::Closed,
-            false => proto::FailurePolicy::Open,
+    pub fn workload_policies(&self, pod: &Pod) -> WorkloadPolicies {
+        let workload = WorkloadIdentity {
+            uid: None,
+            namespace: pod.namespace().unwrap_or_default(),
+            service_account: pod.spec.service_account_name.clone().unwrap_or_default(),
+            labels: pod.labels().clone(),
         };
+        let targeting = self.snapshot.targeting(&workload);
         WorkloadPolicies {
-            policies: Vec::new(),
-            failure_policy,
+            policies: targeting.map(|policy| resource::policy_name(policy)).collect(),
+            failure_policy: match self.failure_policy(&workload) {
+                FailurePolicy::Open => proto::FailurePolicy::Open,
+                FailurePolicy::Closed => proto::FailurePolicy::Closed,
+            },
         }
     }
 
     /// What becomes of a pod that is about to be made, if it is not captured: `open` or `closed`.
-    pub fn fail_of(&self, _namespace: &str, _pod: &Json) -> &'static str {
-        match self.defaults.fail_closed {
-            true => "closed",
-            false => "open",
+    pub fn fail_of(&self, namespace: &str, pod: &Json) -> &'static str {
+        let text = |value: &Json| value.as_str().map(str::to_owned);
+        let labels = pod["metadata"]["labels"].as_object();
+        let workload = WorkloadIdentity {
+            uid: None,
+            namespace: namespace.to_owned(),
+            // The API server has put it in before it asks a webhook.
+            service_account: text(&pod["spec"]["serviceAccountName"]).unwrap_or_else(|| "default".to_owned()),
+            labels: labels
+                .into_iter()
+                .flatten()
+                .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
+                .collect(),
+        };
+        match self.failure_policy(&workload) {
+            FailurePolicy::Open => "open",
+            FailurePolicy::Closed => "closed",
         }
+    }
+
+    fn failure_policy(&self, workload: &WorkloadIdentity) -> FailurePolicy {
+        self.snapshot
+            .failure_policy(workload)
+            .unwrap_or(match self.defaults.fail_closed {
+                true => FailurePolicy::Closed,
+                false => FailurePolicy::Open,
+            })
     }
 
     /// The providers whose key Weir puts in for workloads of `namespace`, each once, in the order of the table.

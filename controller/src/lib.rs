@@ -4,8 +4,6 @@ pub mod cli;
 pub mod configuration;
 pub mod discovery;
 pub mod health;
-#[allow(missing_docs, clippy::all)]
-pub mod interim;
 pub mod lease;
 pub mod names;
 pub mod serve;

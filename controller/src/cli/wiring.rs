@@ -21,6 +21,7 @@ use crate::discovery::stream::Sources;
 use crate::discovery::token::Authenticator;
 use crate::health::Health;
 use crate::names::{CONTROL_PLANE_SECRET, CONTROLLER, WEBHOOK};
+use crate::status::events;
 use crate::trust::owner::Ownership;
 use crate::trust::serving::Serving;
 use crate::trust::{bundles, root, told};
@@ -29,7 +30,6 @@ use crate::watch::stores::Stores;
 use crate::watch::workloads::NodeWorkloads;
 use crate::webhook::Injector;
 use crate::webhook::mutate::Injection;
-use crate::status::events;
 use crate::{health, lease, serve, status, webhook};
 
 /// Why the controller can't begin. None is worth a retry as it stands, but Kubernetes starts it anew, for some pass.

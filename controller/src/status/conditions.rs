@@ -1,9 +1,8 @@
 //! What an object's status says: a pure function of what became of it and of who has taken it.
 
-use crate::interim::Outcome;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use weir_api::Problem;
+use weir_api::{ObjectName, Outcome, Problem};
 
 use super::programmed::Programmed;
 
@@ -24,10 +23,10 @@ pub struct Saying {
 }
 
 /// What is to be said of an object, by what became of it and of how many nodes have it.
-pub fn sayings(outcome: &Outcome, programmed: &Programmed) -> Vec<Saying> {
+pub fn sayings(object: &ObjectName, outcome: &Outcome, programmed: &Programmed) -> Vec<Saying> {
     let accepted = match &outcome.accepted {
         Ok(()) => say("Accepted", "True", "Accepted", "it is valid".to_owned()),
-        Err(problems) => say("Accepted", "False", "Invalid", in_one_line(problems)),
+        Err(problems) => say("Accepted", "False", "Invalid", in_one_line(object, problems)),
     };
     let resolved = match &outcome.resolved_refs {
         Ok(()) => say(
@@ -36,7 +35,12 @@ pub fn sayings(outcome: &Outcome, programmed: &Programmed) -> Vec<Saying> {
             "ResolvedRefs",
             "what it refers to is there".to_owned(),
         ),
-        Err(problems) => say("ResolvedRefs", "False", "RefNotResolved", in_one_line(problems)),
+        Err(problems) => say(
+            "ResolvedRefs",
+            "False",
+            "RefNotResolved",
+            in_one_line(object, problems),
+        ),
     };
     let programmed = if outcome.accepted.is_err() {
         say(
@@ -102,12 +106,13 @@ fn say(type_: &'static str, status: &'static str, reason: &'static str, message:
     }
 }
 
-fn in_one_line(problems: &[Problem]) -> String {
-    let one = |problem: &Problem| match problem.field.is_empty() {
-        true => problem.message.clone(),
-        false => format!("{}: {}", problem.field, problem.message),
-    };
-    problems.iter().map(one).collect::<Vec<_>>().join("; ")
+fn in_one_line(object: &ObjectName, problems: &[Problem]) -> String {
+    let object = object.to_string();
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| problem.in_status_of(&object))
+        .collect();
+    lines.join("; ")
 }
 
 /// The conditions that say so; `None` where `present` does already. A condition's time is that of its last change of status.

@@ -1,6 +1,14 @@
 use super::*;
 use crate::status::programmed::NodeRejection;
 
+fn object() -> ObjectName {
+    ObjectName {
+        kind: "AIBackend",
+        namespace: "shop".to_owned(),
+        name: "openai".to_owned(),
+    }
+}
+
 fn good() -> Outcome {
     Outcome {
         accepted: Ok(()),
@@ -41,7 +49,7 @@ fn programmed_says_how_many_nodes() {
         (1, 2, "False", "1 of 2 nodes; those that are missing"),
         (0, 0, "True", "0 of 0 nodes: no intercepted pod"),
     ] {
-        let sayings = sayings(&good(), &programmed(taken, needed));
+        let sayings = sayings(&object(), &good(), &programmed(taken, needed));
         let (is, message) = said(&sayings, "Programmed");
         assert_eq!(is, status);
         assert!(message.starts_with(begins), "{message}");
@@ -59,7 +67,7 @@ fn a_refusal_names_the_node_and_what_it_said() {
         needed: 2,
         rejections: vec![rejection],
     };
-    let sayings = sayings(&good(), &programmed);
+    let sayings = sayings(&object(), &good(), &programmed);
     let (status, message) = said(&sayings, "Programmed");
     assert_eq!(status, "False");
     assert_eq!(
@@ -77,7 +85,7 @@ fn what_is_wrong_is_said_with_its_field() {
             "there is no Secret shop/key",
         )]),
     };
-    let sayings = sayings(&outcome, &programmed(0, 3));
+    let sayings = sayings(&object(), &outcome, &programmed(0, 3));
     assert_eq!(
         said(&sayings, "Accepted"),
         ("False", "spec.hosts[0]: `a b` is not a DNS name")
@@ -95,13 +103,30 @@ fn what_is_wrong_is_said_with_its_field() {
 #[test]
 fn what_is_said_already_is_not_said_again() {
     let (early, late) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).expect("a time"));
-    let first = conditions(&[], &sayings(&good(), &programmed(1, 2)), Some(1), early).expect("new");
+    let first = conditions(
+        &[],
+        &sayings(&object(), &good(), &programmed(1, 2)),
+        Some(1),
+        early,
+    )
+    .expect("new");
     assert_eq!(
-        conditions(&first, &sayings(&good(), &programmed(1, 2)), Some(1), late),
+        conditions(
+            &first,
+            &sayings(&object(), &good(), &programmed(1, 2)),
+            Some(1),
+            late
+        ),
         None
     );
 
-    let second = conditions(&first, &sayings(&good(), &programmed(2, 2)), Some(1), late).expect("changed");
+    let second = conditions(
+        &first,
+        &sayings(&object(), &good(), &programmed(2, 2)),
+        Some(1),
+        late,
+    )
+    .expect("changed");
     let time = |conditions: &[Condition], type_: &str| {
         let found = conditions.iter().find(|condition| condition.type_ == type_);
         found.expect("there").last_transition_time.0
@@ -109,6 +134,11 @@ fn what_is_said_already_is_not_said_again() {
     assert_eq!(time(&second, "Programmed"), late);
     assert_eq!(time(&second, "Accepted"), early, "its status has not changed");
 
-    let third = conditions(&second, &sayings(&good(), &programmed(2, 2)), Some(2), late);
+    let third = conditions(
+        &second,
+        &sayings(&object(), &good(), &programmed(2, 2)),
+        Some(2),
+        late,
+    );
     assert!(third.is_some(), "another generation was observed");
 }

@@ -10,7 +10,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::interim::ObjectName;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
@@ -20,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weir_api::proto;
+use weir_api::{ObjectName, proto};
 
 use crate::configuration::Configuration;
 use crate::discovery::agents::Agents;
@@ -178,7 +177,10 @@ where
     let namespace = said.object.namespace().unwrap_or_default();
     let name = said.object.name_any();
     let object_name = ObjectName {
-        kind: K::kind(&()).into_owned(),
+        kind: match said.kind {
+            proto::Kind::Backend => "AIBackend",
+            _ => "AIPolicy",
+        },
         namespace: namespace.clone(),
         name: name.clone(),
     };
@@ -188,7 +190,7 @@ where
     };
     let key = Key::new(said.kind, format!("{namespace}/{name}"));
     let of_nodes = programmed.get(&key).cloned().unwrap_or_default();
-    let sayings = conditions::sayings(outcome, &of_nodes);
+    let sayings = conditions::sayings(&object_name, outcome, &of_nodes);
     let generation = said.object.meta().generation;
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let conditions = match conditions::conditions(said.conditions, &sayings, generation, now) {

@@ -70,7 +70,11 @@ pub fn summary(wanted: &BTreeMap<String, Resources>, agents: &[AgentState]) -> S
         };
         for key in resources.keys().filter(|key| is_told_of(key)) {
             let parts = parts(resources, key);
-            let has = |agent: &&AgentState| parts.iter().all(|(key, version)| agent.taken.get(*key) == Some(*version));
+            let has = |agent: &&AgentState| {
+                parts
+                    .iter()
+                    .all(|(key, version)| agent.taken.get(*key) == Some(*version))
+            };
             let refusal = |agent: &&AgentState| {
                 parts
                     .iter()
@@ -124,7 +128,9 @@ pub fn programmed(wanted: &BTreeMap<String, Resources>, summaries: &[Summary]) -
 }
 
 fn is_told_of(key: &Key) -> bool {
-    [proto::Kind::Backend, proto::Kind::Policy].map(i32::from).contains(&key.kind)
+    [proto::Kind::Backend, proto::Kind::Policy]
+        .map(i32::from)
+        .contains(&key.kind)
 }
 
 /// What has to be taken for an object to be programmed: a backend without its key is of no use.

@@ -68,7 +68,11 @@ fn a_node_is_counted_once_and_nodes_that_need_nothing_are_not() {
     let two_agents = [agent("n1", &wanted), agent("n1", &wanted)];
     let one = summary(&wanted, &two_agents);
     assert_eq!(of_backend(&wanted, &[one.clone()]).taken, 1);
-    assert_eq!(of_backend(&wanted, &[one.clone(), one]).taken, 1, "told of by two replicas");
+    assert_eq!(
+        of_backend(&wanted, &[one.clone(), one]).taken,
+        1,
+        "told of by two replicas"
+    );
     let elsewhere = AgentState {
         node: "n9".to_owned(),
         ..agent("n1", &wanted)

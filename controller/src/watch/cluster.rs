@@ -4,10 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::interim::{Objects, translate_each};
-use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::watch;
+use weir_api::{Objects, translate_each};
 
 use super::debounce::Pace;
 use super::pod::{self, Asked};
@@ -108,31 +107,23 @@ fn objects(stores: &Stores, references: &mut References) -> Option<Objects> {
     let mut wanted = BTreeSet::new();
     for backend in stores.backends.state() {
         let namespace = backend.namespace().unwrap_or_default();
-        for reference in crate::interim::references(&backend.spec) {
+        for reference in weir_api::references(&backend.spec) {
             let name = Name {
                 namespace: namespace.clone(),
                 name: reference.name,
             };
             wanted.insert(match reference.kind {
-                crate::interim::ReferenceKind::Secret => Reference::Secret(name),
-                crate::interim::ReferenceKind::ConfigMap => Reference::ConfigMap(name),
+                "Secret" => Reference::Secret(name),
+                _ => Reference::ConfigMap(name),
             });
         }
-        objects.add_backend(
-            &namespace,
-            &backend.name_any(),
-            created(backend.as_ref()),
-            backend.spec.clone(),
-        );
+        let creation = created(backend.as_ref());
+        objects.add_backend(&namespace, &backend.name_any(), creation, backend.spec.clone());
     }
     for policy in stores.policies.state() {
         let namespace = policy.namespace().unwrap_or_default();
-        objects.add_policy(
-            &namespace,
-            &policy.name_any(),
-            created(policy.as_ref()),
-            policy.spec.clone(),
-        );
+        let creation = created(policy.as_ref());
+        objects.add_policy(&namespace, &policy.name_any(), creation, policy.spec.clone());
     }
     references.follow(&wanted);
     for (reference, content) in references.contents()? {
@@ -149,12 +140,10 @@ fn objects(stores: &Stores, references: &mut References) -> Option<Objects> {
     Some(objects)
 }
 
-fn created(object: &impl Resource) -> Timestamp {
-    object
-        .meta()
-        .creation_timestamp
-        .as_ref()
-        .map_or(Timestamp::MAX, |time| time.0)
+/// In seconds since the epoch.
+fn created(object: &impl Resource) -> i64 {
+    let creation = object.meta().creation_timestamp.as_ref();
+    creation.map_or(i64::MAX, |time| time.0.as_second())
 }
 
 /// Keeps the workloads. Never returns.

@@ -20,7 +20,8 @@ impl Cluster {
             let path = self.paths.folder().join("helm.lock");
             let lock = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             // Other processes of the suite want the same, and helm refuses to do two things at once.
-            lock.lock().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            lock.lock()
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             self.install("weir-crds", &[]);
             self.install("weir", &["--set", "image.pullPolicy=Never"]);
         });

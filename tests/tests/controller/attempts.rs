@@ -92,7 +92,10 @@ fn the_token_of_a_pod_that_is_gone_is_refused() {
     pod.delete();
     let (code, message) = Stream::open(cluster, "n1", Some(&token), &["--once"]).refusal();
     // The API server remembers for some seconds that a token was good; then the controller sees that there is no such pod.
-    assert!(code == "Unauthenticated" || code == "PermissionDenied", "{message}");
+    assert!(
+        code == "Unauthenticated" || code == "PermissionDenied",
+        "{message}"
+    );
 }
 
 #[test]
@@ -118,7 +121,10 @@ fn a_token_that_has_expired_is_refused_and_ends_the_stream_that_it_opened() {
         if let Some(end) = message.get("end") {
             assert_eq!(end, "Unauthenticated", "{message}");
             assert!(
-                message["message"].as_str().unwrap().contains("the token has expired"),
+                message["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("the token has expired"),
                 "{message}"
             );
             break;

@@ -36,10 +36,7 @@ fn a_node_is_given_what_its_pods_use_and_no_key_of_another() {
             .iter()
             .map(|upsert| &upsert["pod"])
             .collect();
-        assert!(
-            pods.iter()
-                .any(|pod| **pod == format!("{}/web", own.name()))
-        );
+        assert!(pods.iter().any(|pod| **pod == format!("{}/web", own.name())));
         let text = message.to_string();
         assert!(!text.contains(other.name()), "another namespace's: {text}");
     }
@@ -92,7 +89,11 @@ fn who_comes_again_is_sent_what_differs() {
         .iter()
         .map(|kind| {
             let held = upsert(&message, kind, &name).unwrap();
-            format!("--held={}={name}={}", held["kind_number"], held["version"].as_str().unwrap())
+            format!(
+                "--held={}={name}={}",
+                held["kind_number"],
+                held["version"].as_str().unwrap()
+            )
         })
         .chain([format!("--held=1={}/gone=0", shop.name())])
         .collect();

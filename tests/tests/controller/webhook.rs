@@ -8,8 +8,7 @@ use crate::objects::backend;
 /// What the API server makes of a pod, without keeping it.
 fn after(namespace: &Namespace<'_>, metadata: &str, spec: &str) -> Json {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let pod =
-        format!("{{apiVersion: v1, kind: Pod, metadata: {{name: web, {metadata}}}, spec: {{{spec}}}}}");
+    let pod = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: web, {metadata}}}, spec: {{{spec}}}}}");
     std::fs::write(file.path(), pod).unwrap();
     let path = file.path().display().to_string();
     let answer = namespace.kubectl(&["create", "--dry-run=server", "--output=json", "--filename", &path]);
@@ -45,7 +44,12 @@ const PLAIN: &str = "containers: [{name: app, image: 'weir.test/busybox:1'}]";
 fn a_labelled_namespaces_pods_are_given_roots_and_placeholders() {
     let cluster = Cluster::shared().with_weir();
     let shop = labelled(cluster, "injected");
-    backend(&shop, "openai", &format!("{}.example", shop.name()), "sk-injected");
+    backend(
+        &shop,
+        "openai",
+        &format!("{}.example", shop.name()),
+        "sk-injected",
+    );
     shop.wait("aibackend/openai", "condition=Accepted");
     let pod = after(&shop, "", PLAIN);
     assert!(is_injected(&pod), "{pod}");
