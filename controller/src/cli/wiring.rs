@@ -56,6 +56,8 @@ pub(super) enum StartError {
 
 /// A little longer than it takes a Service to forget a pod that is ending, so that an agent does not connect to it again.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// An agent opens one a connection; the next may overlap with it.
+const STREAMS: u32 = 8;
 /// Agents that are gone without a word are noticed within this.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
@@ -93,7 +95,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
         now_configuration.clone(),
         workloads.clone(),
     ));
-    tasks.spawn(lease::run(
+    let lease = tasks.spawn(lease::run(
         client.clone(),
         ownership.clone(),
         arguments.replica.clone(),
@@ -173,6 +175,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     let (accepted, discovery_connections) = mpsc::channel(1);
     tasks.spawn(serve::accept(discovery_listener, discovery_tls, accepted));
     let discovery = tonic::transport::Server::builder()
+        .max_concurrent_streams(STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(Service::server(authenticator, sources))
@@ -191,6 +194,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     terminated(&mut tasks).await?;
     // The agents are told to go elsewhere, and readiness says that nobody is to come any more.
     ending.send_replace(true);
+    lease.abort();
     if let Err(error) = lease::release(client, &arguments.replica).await {
         tracing::debug!("the Lease can't be given back: {error}");
     }

@@ -103,6 +103,7 @@ pub struct Agent {
     pub until: SystemTime,
 }
 
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// Questions to the API server under way at once: whoever opens streams with bad tokens must not keep it busy.
 const QUESTIONS: usize = 16;
 
@@ -144,10 +145,8 @@ impl Authenticator {
             },
             ..TokenReview::default()
         };
-        let reviewed = Api::<TokenReview>::all(self.client.clone())
-            .create(&PostParams::default(), &review)
-            .await
-            .map_err(|error| Refusal::Unanswered(error.to_string()))?;
+        let reviews = Api::<TokenReview>::all(self.client.clone());
+        let reviewed = answered(reviews.create(&PostParams::default(), &review)).await?;
         let bound = bound_pod(&reviewed.status.unwrap_or_default(), &self.namespace)?;
         let node = self.node_of(&bound).await?;
         if bound.node.as_ref().is_some_and(|said| *said != node) {
@@ -185,16 +184,20 @@ impl Authenticator {
             None => {
                 let pods =
                     Api::<Pod>::namespaced_with(self.client.clone(), &self.namespace, &pod::resource());
-                let found = pods
-                    .get_opt(&bound.pod)
-                    .await
-                    .map_err(|error| Refusal::Unanswered(error.to_string()))?;
-                found
+                answered(pods.get_opt(&bound.pod))
+                    .await?
                     .filter(|pod| pod.uid().as_deref() == Some(&bound.uid))
                     .and_then(|pod| pod.spec.node_name)
             }
         };
         node.ok_or_else(no_such_pod)
+    }
+}
+
+async fn answered<T>(question: impl Future<Output = kube::Result<T>>) -> Result<T, Refusal> {
+    match tokio::time::timeout(ANSWERED_WITHIN, question).await {
+        Ok(answer) => answer.map_err(|error| Refusal::Unanswered(error.to_string())),
+        Err(_) => Err(Refusal::Unanswered("it does not answer".to_owned())),
     }
 }
 

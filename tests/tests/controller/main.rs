@@ -3,6 +3,7 @@
 
 mod agent;
 mod attempts;
+mod chart;
 mod given;
 mod objects;
 mod webhook;
