@@ -1,8 +1,11 @@
 //! A certificate authority of the test's own, and server configurations that it signs.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
@@ -62,15 +65,42 @@ impl Authority {
             CertificateDer::from(self.certificate.der().to_vec()),
         ];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(versions)
-            .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("the key belongs to the certificate");
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Arc::new(config)
+        configuration(chain, key, protocols, versions)
     }
+}
+
+/// A server's TLS from PEM files: certificate, intermediates, and its key.
+///
+/// # Errors
+/// If a file cannot be read or holds something else, with its path.
+pub fn server_from_files(
+    certificate: &Path,
+    key: &Path,
+    protocols: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> io::Result<Arc<ServerConfig>> {
+    let named = |path: &Path, error: pem::Error| io::Error::other(format!("{}: {error}", path.display()));
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| named(certificate, error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| named(key, error))?;
+    Ok(configuration(chain, key, protocols, versions))
+}
+
+fn configuration(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    protocols: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .expect("aws-lc-rs has suites for TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("the key belongs to the certificate");
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
 }
 
 /// The one cryptography provider, named so that no process-wide default is needed.

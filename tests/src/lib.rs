@@ -8,6 +8,7 @@
 
 pub mod captured;
 pub mod certificates;
+pub mod cluster;
 pub mod mock;
 pub mod noise;
 pub mod world;

@@ -4,15 +4,17 @@ use xtask::cache;
 
 use crate::step::{self, Outcome};
 
-/// Builds the agent for release.
+/// Builds agent and controller for release.
 pub(crate) fn release() -> Outcome {
-    step::say("building target/release/weir");
+    step::say("building target/release/weir and target/release/weir-controller");
     step::run(step::cargo(&cache::clone_root()).args([
         "build",
         "--release",
         "--locked",
         "--package",
         "weir-agent",
+        "--package",
+        "weir-controller",
     ]))
 }
 

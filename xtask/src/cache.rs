@@ -47,6 +47,14 @@ pub fn python() -> io::Result<PathBuf> {
     keyed("python", &[client_sources("python").join("requirements.txt")])
 }
 
+/// The folder of the image of Python applications, programs included.
+///
+/// # Errors
+/// If the sources cannot be read, or as [`directory`].
+pub fn app_image() -> io::Result<PathBuf> {
+    keyed("app-python", &files(&client_sources("python"))?)
+}
+
 /// Node's environment, programs included: an ES module is resolved from where its importer stands.
 ///
 /// # Errors
@@ -61,6 +69,18 @@ pub fn node() -> io::Result<PathBuf> {
 /// If the sources cannot be read, or as [`directory`].
 pub fn go() -> io::Result<PathBuf> {
     keyed("go", &files(&client_sources("go"))?)
+}
+
+/// The folder of a program of `tests/cluster` that Go builds: `kube`, `coredns`. `version` is Go's, which goes into what it builds.
+///
+/// # Errors
+/// If the sources cannot be read, or as [`directory`].
+pub fn cluster_program(name: &str, version: &str) -> io::Result<PathBuf> {
+    let folder = keyed(
+        &format!("cluster-{name}"),
+        &files(&clone_root().join("tests/cluster").join(name))?,
+    )?;
+    Ok(folder.join(version))
 }
 
 /// The files directly in a folder, sorted by name.

@@ -1,8 +1,10 @@
-//! The project's own commands: `cargo xtask demo | test | bench | build | codegen | setup`.
+//! The project's own commands: `cargo xtask demo | test | bench | build | codegen | cluster | image | setup`.
 
 mod bench;
 mod build;
+mod cluster;
 mod demo;
+mod image;
 mod setup;
 mod step;
 mod test;
@@ -29,7 +31,11 @@ enum Command {
     Bench(bench::Arguments),
     /// Writes what is generated from the configuration's types: the custom resources' chart, and the reference in docs/.
     Codegen,
-    /// Leaves target/release/weir.
+    /// A real Kubernetes on this machine, to develop and test on.
+    Cluster(cluster::Arguments),
+    /// Makes Weir's image as an OCI archive. No daemon is needed.
+    Image(image::Arguments),
+    /// Leaves target/release/weir and target/release/weir-controller.
     Build,
     /// Installs what building and testing need, and is done at once if it is there.
     Setup,
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => return test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Cluster(arguments) => cluster::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
         Command::Build => setup::toolchain().and_then(|()| build::release()),
         Command::Codegen => build::codegen(),
         Command::Setup => setup::everything(),

@@ -1,10 +1,14 @@
 //! `cargo xtask test`: every check and every test, and one line at the end that says how many passed.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use sha2::{Digest, Sha256};
 use xtask::cache;
+use xtask::cluster_paths::ClusterPaths;
 
+use crate::cluster;
 use crate::demo;
 use crate::setup;
 use crate::step::{self, Outcome};
@@ -130,10 +134,15 @@ fn tests(filter: Option<&str>, tally: &mut Tally) {
             return;
         }
     }
+    let cluster = match SuiteCluster::new(&root) {
+        Ok(cluster) => cluster,
+        Err(error) => return tally.check("cluster", Err(error)),
+    };
     let mut cargo = step::cargo(&root);
     cargo
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
-        .args(filter);
+        .args(filter)
+        .env("WEIR_TEST_CLUSTER", cluster.0.name());
     step::say(&format!("tests: {}", step::shown(&cargo)));
     if filter.is_none() {
         tally.check("demo", demo::run(&demo::Arguments::default()));
@@ -141,6 +150,32 @@ fn tests(filter: Option<&str>, tally: &mut Tally) {
     let outcome = libtest(&mut cargo, tally);
     if let Err(error) = outcome {
         tally.check("cargo test", Err(error));
+    }
+    // Whatever came of the tests. A test that passes by leaving something in the way of this has not passed.
+    if let Err(error) = cluster.end() {
+        tally.check("cluster", Err(error));
+    }
+}
+
+/// The name of the cluster that the first test to want it brings up (`weir_tests::cluster`), so that tests without Kubernetes do not wait for one.
+struct SuiteCluster(ClusterPaths);
+
+impl SuiteCluster {
+    /// One for each clone. What an interrupted run has left of it goes first.
+    fn new(root: &Path) -> Outcome<Self> {
+        let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
+        let clone: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let cluster = Self(ClusterPaths::new(&format!("test-{clone}"))?);
+        cluster.end()?;
+        Ok(cluster)
+    }
+
+    fn end(&self) -> Outcome {
+        if self.0.folder().exists() {
+            cluster::down(&self.0)
+        } else {
+            Ok(())
+        }
     }
 }
 

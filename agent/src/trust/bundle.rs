@@ -13,6 +13,7 @@ use base64::Engine;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
+use weir_api::environment::TRUST_VARIABLES;
 
 use super::{LocalAuthority, store};
 
@@ -22,46 +23,6 @@ const DIRECTORY: &str = "bundles";
 const SOURCE_LIMIT: u64 = 16 * 1024 * 1024;
 /// What no run has used for so long, and none holds now, is removed.
 const KEPT_UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// A variable that names certificates, and how its readers take it.
-struct Variable {
-    name: &'static str,
-    /// Whose file the readers fall back to where the variable is unset. Setting it hides those from them, so that
-    /// the user's choice of roots must be carried over.
-    falls_back_to: Option<&'static str>,
-    /// Whether the file adds to the reader's own roots, or replaces them.
-    adds: bool,
-}
-
-const VARIABLES: &[Variable] = &[
-    // OpenSSL and what stands on it, Go, Rust's native roots, Python's ssl, httpx and truststore, Ruby.
-    replaces("SSL_CERT_FILE", None),
-    // https://requests.readthedocs.io/en/latest/user/advanced/#ssl-cert-verification
-    replaces("REQUESTS_CA_BUNDLE", Some("CURL_CA_BUNDLE")),
-    // https://curl.se/docs/sslcerts.html
-    replaces("CURL_CA_BUNDLE", Some("SSL_CERT_FILE")),
-    // The AWS CLI and botocore, which looks at the variable of requests next.
-    replaces("AWS_CA_BUNDLE", Some("REQUESTS_CA_BUNDLE")),
-    replaces("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", None),
-    adds("NODE_EXTRA_CA_CERTS"),
-    adds("DENO_CERT"),
-];
-
-const fn replaces(name: &'static str, falls_back_to: Option<&'static str>) -> Variable {
-    Variable {
-        name,
-        falls_back_to,
-        adds: false,
-    }
-}
-
-const fn adds(name: &'static str) -> Variable {
-    Variable {
-        name,
-        falls_back_to: None,
-        adds: true,
-    }
-}
 
 /// Why the files could not be written.
 #[derive(Debug, Error)]
@@ -111,8 +72,8 @@ impl TrustFiles {
         };
         let machine =
             named("SSL_CERT_FILE").unwrap_or_else(|| rustls_native_certs::load_native_certs().certs);
-        let mut variables = Vec::with_capacity(VARIABLES.len());
-        for variable in VARIABLES {
+        let mut variables = Vec::with_capacity(TRUST_VARIABLES.len());
+        for variable in TRUST_VARIABLES {
             let chosen = named(variable.name).or_else(|| variable.falls_back_to.and_then(&mut named));
             let mut roots = match chosen {
                 Some(roots) => roots,

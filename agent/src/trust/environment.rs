@@ -3,12 +3,9 @@
 use std::ffi::OsString;
 
 use weir_ai::Provider;
+use weir_api::environment::{PLACEHOLDER_KEY, placeholder_variables};
 
 use super::TrustFiles;
-
-/// What a key variable holds where the command has no key of its own. SDKs refuse to start without one; it never
-/// goes upstream ([`is_placeholder`]).
-pub const PLACEHOLDER_KEY: &str = "weir-placeholder-weir-puts-the-key-in";
 
 /// Whether a credential header's value (`Bearer …` or bare) is our placeholder rather than a key.
 pub fn is_placeholder(value: &[u8]) -> bool {
@@ -29,14 +26,13 @@ pub fn child_environment(
         .variables()
         .map(|(name, path)| (name, path.as_os_str().to_owned()))
         .collect();
-    for provider in with_credential {
-        for &name in provider.key_variables() {
-            let given = inherited(name).is_some_and(|value| !value.is_empty());
-            if !given && !variables.iter().any(|(set, _)| *set == name) {
-                variables.push((name, PLACEHOLDER_KEY.into()));
-            }
-        }
-    }
+    let is_given = |name: &str| inherited(name).is_some_and(|value| !value.is_empty());
+    let placeholders = placeholder_variables(with_credential, is_given);
+    variables.extend(
+        placeholders
+            .into_iter()
+            .map(|name| (name, PLACEHOLDER_KEY.into())),
+    );
     variables
 }
 
@@ -45,8 +41,9 @@ mod tests {
     use std::ffi::OsString;
 
     use weir_ai::Provider;
+    use weir_api::environment::PLACEHOLDER_KEY;
 
-    use super::{PLACEHOLDER_KEY, child_environment, is_placeholder};
+    use super::{child_environment, is_placeholder};
     use crate::trust::{LocalAuthority, TrustFiles};
 
     #[test]

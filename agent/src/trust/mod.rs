@@ -15,7 +15,7 @@ mod store;
 pub use authority::{AuthorityError, LocalAuthority};
 pub use bundle::{BundleError, TrustFiles};
 pub use distrust::{DistrustReporter, is_distrust, may_be_distrust};
-pub use environment::{PLACEHOLDER_KEY, child_environment, is_placeholder};
+pub use environment::{child_environment, is_placeholder};
 pub use roots::{RootsError, roots_from_pem, upstream_roots};
 
 /// The cryptography that TLS runs on, on both sides.

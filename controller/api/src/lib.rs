@@ -3,6 +3,7 @@
 //! There is one configuration model, Kubernetes objects. `weir run -f` reads them from a file with [`parse`], a controller from the API
 //! server; both come to the same [`Snapshot`] by the same [`translate()`].
 
+pub mod environment;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 mod load;

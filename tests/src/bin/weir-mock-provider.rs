@@ -1,4 +1,4 @@
-//! The mock provider as a program: for `cargo xtask demo`, for benchmarks, and to play with.
+//! The mock provider as a program: for `cargo xtask demo`, for the test cluster, and to play with.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use rustls::version::{TLS12, TLS13};
-use weir_tests::certificates::Authority;
+use weir_tests::certificates::{Authority, server_from_files};
 use weir_tests::mock::{Listen, Mock, Settings};
 
 /// Speaks the wire formats of OpenAI and Anthropic. A model's name of the form mock-WORD-WORD asks for misbehaviour.
@@ -24,6 +24,12 @@ struct Arguments {
     /// Host names and addresses in the certificate.
     #[arg(long = "name", default_value = "provider.example")]
     names: Vec<String>,
+    /// Show this certificate, a PEM file, instead of one of its own making.
+    #[arg(long, value_name = "FILE", requires = "certificate_key", conflicts_with_all = ["names", "authority"])]
+    certificate: Option<PathBuf>,
+    /// The certificate's key, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
     /// Write the root that signs the certificate to this file, as PEM.
     #[arg(long, value_name = "FILE")]
     authority: Option<PathBuf>,
@@ -34,18 +40,23 @@ struct Arguments {
 
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
-    let authority = Authority::new("Mock provider root");
-    let names: Vec<&str> = arguments.names.iter().map(String::as_str).collect();
-    let tls = authority.server(&names, &["h2", "http/1.1"], &[&TLS13, &TLS12]);
+    let (protocols, versions) = (["h2", "http/1.1"], [&TLS13, &TLS12]);
+    let tls = if let (Some(certificate), Some(key)) = (&arguments.certificate, &arguments.certificate_key) {
+        server_from_files(certificate, key, &protocols, &versions)?
+    } else {
+        let authority = Authority::new("Mock provider root");
+        let names: Vec<&str> = arguments.names.iter().map(String::as_str).collect();
+        if let Some(path) = arguments.authority {
+            std::fs::write(path, authority.pem())?;
+        }
+        authority.server(&names, &protocols, &versions)
+    };
     let mut listens = Vec::new();
     for address in arguments.tls {
         listens.push(Listen::bind(address, Some(tls.clone()))?);
     }
     for address in arguments.plaintext {
         listens.push(Listen::bind(address, None)?);
-    }
-    if let Some(path) = arguments.authority {
-        std::fs::write(path, authority.pem())?;
     }
     let mock = Mock::start(
         Settings {

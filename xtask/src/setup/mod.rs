@@ -4,6 +4,7 @@ mod clients;
 mod packages;
 mod tools;
 
+use crate::cluster;
 use crate::step::Outcome;
 
 /// What the kernel programs are built with.
@@ -12,11 +13,19 @@ pub(crate) fn toolchain() -> Outcome {
     tools::bpf_linker()
 }
 
+pub(crate) use clients::python;
+
 /// What the demo needs beside the build: Python's clients, curl, ip.
 pub(crate) fn demo() -> Outcome {
     toolchain()?;
     packages::install(packages::RUN)?;
     clients::python()
+}
+
+/// What the test cluster is made of: Debian's containerd and the like, and Kubernetes, built.
+pub(crate) fn cluster() -> Outcome {
+    packages::install(packages::CLUSTER)?;
+    cluster::build_tools().map(drop)
 }
 
 /// All of it.
@@ -26,5 +35,6 @@ pub(crate) fn everything() -> Outcome {
     tools::cargo_deny()?;
     clients::python()?;
     clients::node()?;
-    clients::go()
+    clients::go()?;
+    cluster()
 }

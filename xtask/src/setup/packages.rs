@@ -33,6 +33,22 @@ pub(crate) const RUN: &[Package] = &[
     package("util-linux", "unshare and mount, for the demo's own network"),
 ];
 
+/// What the test cluster runs. Kubernetes itself is built with Go.
+pub(crate) const CLUSTER: &[Package] = &[
+    package("containerd", "the cluster's container runtime"),
+    package("runc", "starts the cluster's containers"),
+    package("containernetworking-plugins", "the cluster's pod network"),
+    package("iptables", "the cluster's services, by kube-proxy"),
+    package("openssl", "the cluster's certificates"),
+    package("iproute2", "the cluster's network"),
+    package("procps", "sysctl, in the cluster's network"),
+    package("util-linux", "unshare and nsenter"),
+    package("curl", "whether the API server is ready"),
+    package("busybox-static", "a shell in the cluster's test images"),
+    package("gcc", "compiles the cluster's pause container"),
+    package("libc6-dev", "compiles the cluster's pause container"),
+];
+
 /// Python's venv module, which Debian keeps apart from Python.
 pub(crate) const PYTHON_VENV: &[Package] = &[package("python3-venv", "environments for Python clients")];
 

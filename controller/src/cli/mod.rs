@@ -1,0 +1,84 @@
+//! The command line, and how the rooms are put together.
+
+mod wiring;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// The controller of Weir: tells each node's agent what its pods may use.
+#[derive(Parser, Debug)]
+#[command(name = "weir-controller", version)]
+pub struct Arguments {
+    /// The namespace that the controller and the agents are in.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
+    namespace: String,
+    /// What this replica is called: its pod's name.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    replica: String,
+    /// Where agents are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:15010")]
+    discovery: SocketAddr,
+    /// Where the API server is served.
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:15017")]
+    webhook: SocketAddr,
+    /// Where health and metrics are served, without TLS.
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:15014")]
+    metrics: SocketAddr,
+    /// The roots that pods trust besides ours.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/ssl/certs/ca-certificates.crt"
+    )]
+    public_roots: PathBuf,
+    /// The image that pods run `weir await-capture` from.
+    #[arg(long, value_name = "IMAGE")]
+    image: String,
+    /// Its pull policy.
+    #[arg(long, value_name = "POLICY", default_value = "IfNotPresent")]
+    image_pull_policy: String,
+    /// How long a pod waits until it is captured, where its failure policy lets it start after all.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    capture_limit: String,
+    /// What becomes of workloads' connections while their node's agent is away, where no AIPolicy says so.
+    #[arg(long, value_name = "open|closed", default_value = "open")]
+    fail: Fail,
+}
+
+/// A failure policy.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fail {
+    /// They go where the app dialled, past Weir.
+    Open,
+    /// They are refused.
+    Closed,
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter =
+        EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("weir_controller=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(wiring::run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! How the rooms are put together: who tells whom, and in which order they begin and end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Client, Config};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::Value as Json;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Arguments, Fail};
+use crate::configuration::{Configuration, Defaults};
+use crate::discovery::Service;
+use crate::discovery::agents::Agents;
+use crate::discovery::stream::Sources;
+use crate::discovery::token::Authenticator;
+use crate::health::Health;
+use crate::names::{CONTROL_PLANE_SECRET, CONTROLLER, WEBHOOK};
+use crate::status::events;
+use crate::trust::owner::Ownership;
+use crate::trust::serving::Serving;
+use crate::trust::{bundles, root, told};
+use crate::watch::cluster;
+use crate::watch::stores::Stores;
+use crate::watch::workloads::NodeWorkloads;
+use crate::webhook::Injector;
+use crate::webhook::mutate::Injection;
+use crate::{health, lease, serve, status, webhook};
+
+/// Why the controller can't begin. None is worth a retry as it stands, but Kubernetes starts it anew, for some pass.
+#[derive(Debug, Error)]
+pub(super) enum StartError {
+    /// There is no way to the API server.
+    #[error("the API server can't be reached: {0}; the controller runs in a pod, or with KUBECONFIG set")]
+    Client(String),
+    /// The API server refuses.
+    #[error("the API server refuses: {0}")]
+    Api(#[from] kube::Error),
+    /// A port is taken, or the like.
+    #[error("{0}")]
+    Listen(#[from] std::io::Error),
+    /// The public roots can't be read.
+    #[error("--public-roots {file}: {problem}")]
+    PublicRoots {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// A little longer than it takes a Service to forget a pod that is ending, so that an agent does not connect to it again.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// An agent opens one a connection; the next may overlap with it.
+const STREAMS: u32 = 8;
+/// Agents that are gone without a word are noticed within this.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Runs the controller until it is told to end.
+pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
+    let public_roots = public_roots(&arguments)?;
+    let client = client(&arguments.namespace).await?;
+    let ownership = Ownership::find(client.clone()).await?;
+    let discovery_listener = serve::listen(arguments.discovery, "the discovery service").await?;
+    let webhook_listener = serve::listen(arguments.webhook, "the webhook").await?;
+    let metrics_listener = serve::listen(arguments.metrics, "health and metrics").await?;
+
+    let mut tasks = JoinSet::new();
+    let stores = Stores::start(&client, &mut tasks);
+    let (ending, is_ending) = watch::channel(false);
+    let (roots, now_roots) = watch::channel(None);
+    let (configuration, now_configuration) = watch::channel(None);
+    let (holder, is_holder) = watch::channel(false);
+    let (workloads, agents) = (NodeWorkloads::default(), Agents::default());
+
+    tasks.spawn(root::run(client.clone(), ownership.clone(), roots));
+    let defaults = Defaults {
+        fail_closed: arguments.fail == Fail::Closed,
+    };
+    tasks.spawn(cluster::configure(
+        client.clone(),
+        stores.clone(),
+        now_roots.clone(),
+        defaults,
+        configuration,
+    ));
+    tasks.spawn(cluster::place(
+        stores.clone(),
+        arguments.namespace.clone(),
+        now_configuration.clone(),
+        workloads.clone(),
+    ));
+    let lease = tasks.spawn(lease::run(
+        client.clone(),
+        ownership.clone(),
+        arguments.replica.clone(),
+        holder,
+    ));
+    tasks.spawn(bundles::run(
+        client.clone(),
+        ownership.clone(),
+        stores.clone(),
+        arguments.namespace.clone(),
+        public_roots,
+        now_roots,
+        is_holder.clone(),
+    ));
+    tasks.spawn(status::run(
+        client.clone(),
+        status::Sources {
+            configuration: now_configuration.clone(),
+            workloads: workloads.clone(),
+            agents: agents.clone(),
+            stores: stores.clone(),
+            is_holder: is_holder.clone(),
+            replica: arguments.replica.clone(),
+            ownership: ownership.clone(),
+        },
+    ));
+
+    tasks.spawn(events::run(
+        client.clone(),
+        agents.clone(),
+        stores.clone(),
+        arguments.replica.clone(),
+    ));
+
+    let discovery_certificate = serving(CONTROL_PLANE_SECRET, CONTROLLER, &arguments.namespace);
+    let webhook_certificate = serving(WEBHOOK, WEBHOOK, &arguments.namespace);
+    for certificate in [&discovery_certificate, &webhook_certificate] {
+        tasks.spawn(Arc::clone(certificate).run(client.clone(), ownership.clone()));
+    }
+    tasks.spawn(told::agents(
+        client.clone(),
+        ownership.clone(),
+        discovery_certificate.authority_pem(),
+    ));
+    tasks.spawn(told::api_server(
+        client.clone(),
+        WEBHOOK.to_owned(),
+        webhook_certificate.authority_pem(),
+    ));
+
+    let health = Health {
+        configuration: now_configuration.clone(),
+        discovery: discovery_certificate.authority_pem(),
+        webhook: webhook_certificate.authority_pem(),
+        agents: agents.clone(),
+        is_holder,
+        ending: is_ending.clone(),
+    };
+    tasks.spawn(health::serve(metrics_listener, health));
+
+    let webhook_tls = serve::tls(webhook_certificate, &[b"h2", b"http/1.1"])?;
+    let (accepted, webhook_connections) = mpsc::channel(1);
+    tasks.spawn(serve::accept(webhook_listener, webhook_tls, accepted));
+    tasks.spawn(webhook::serve(
+        webhook_connections,
+        injector(&arguments, now_configuration.clone()),
+    ));
+
+    let sources = Sources {
+        configuration: now_configuration,
+        workloads,
+        agents,
+        ending: is_ending,
+    };
+    let authenticator = Authenticator::new(client.clone(), arguments.namespace.clone(), stores.pods);
+    let discovery_tls = serve::tls(discovery_certificate, &[b"h2"])?;
+    let (accepted, discovery_connections) = mpsc::channel(1);
+    tasks.spawn(serve::accept(discovery_listener, discovery_tls, accepted));
+    let discovery = tonic::transport::Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .add_service(Service::server(authenticator, sources))
+        .serve_with_incoming(ReceiverStream::new(discovery_connections));
+    tasks.spawn(async move {
+        if let Err(error) = discovery.await {
+            tracing::error!("the discovery service has ended: {error}");
+        }
+    });
+    tracing::info!(
+        namespace = arguments.namespace,
+        replica = arguments.replica,
+        "the controller has begun"
+    );
+
+    terminated(&mut tasks).await?;
+    // The agents are told to go elsewhere, and readiness says that nobody is to come any more.
+    ending.send_replace(true);
+    lease.abort();
+    if let Err(error) = lease::release(client, &arguments.replica).await {
+        tracing::debug!("the Lease can't be given back: {error}");
+    }
+    tokio::time::sleep(LAST_WORDS).await;
+    Ok(())
+}
+
+/// Returns when the controller is told to end, or when a task has ended, which none does.
+async fn terminated(tasks: &mut JoinSet<()>) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = tasks.join_next() => {
+            let why = match ended {
+                Some(Err(error)) => error.to_string(),
+                _ => "it returned".to_owned(),
+            };
+            Err(StartError::Listen(std::io::Error::other(format!("a part of the controller has ended: {why}"))))
+        }
+    }
+}
+
+async fn client(namespace: &str) -> Result<Client, StartError> {
+    // Which of the cryptographic providers that may be linked in: ours.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut configuration = Config::infer()
+        .await
+        .map_err(|error| StartError::Client(error.to_string()))?;
+    configuration.default_namespace = namespace.to_owned();
+    Client::try_from(configuration).map_err(|error| StartError::Client(error.to_string()))
+}
+
+fn serving(secret: &'static str, service: &str, namespace: &str) -> Arc<Serving> {
+    let names = [
+        format!("{service}.{namespace}.svc"),
+        format!("{service}.{namespace}.svc.cluster.local"),
+        format!("{service}.{namespace}"),
+        service.to_owned(),
+    ];
+    Serving::new(secret, names.to_vec())
+}
+
+fn injector(arguments: &Arguments, configuration: watch::Receiver<Option<Arc<Configuration>>>) -> Injector {
+    let (own_namespace, image) = (arguments.namespace.clone(), arguments.image.clone());
+    let pull_policy = arguments.image_pull_policy.clone();
+    let limit = arguments.capture_limit.clone();
+    Arc::new(move |namespace: &str, pod: &Json| {
+        if namespace == own_namespace {
+            return None;
+        }
+        // A controller that has only just begun knows no backends yet: a pod without placeholders is better than one without our root.
+        let configuration = configuration.borrow().clone().unwrap_or_default();
+        Some(Injection {
+            image: image.clone(),
+            image_pull_policy: pull_policy.clone(),
+            fail: configuration.fail_of(namespace, pod),
+            limit: limit.clone(),
+            providers: configuration.credentialed(namespace),
+        })
+    })
+}
+
+/// Only the certificates: what else may stand in the file is nobody's business.
+fn public_roots(arguments: &Arguments) -> Result<Arc<str>, StartError> {
+    let error = |problem: String| StartError::PublicRoots {
+        file: arguments.public_roots.display().to_string(),
+        problem,
+    };
+    let text = std::fs::read_to_string(&arguments.public_roots).map_err(|source| {
+        error(format!(
+            "{source}; install ca-certificates, or name a PEM file with the roots that pods are to trust"
+        ))
+    })?;
+    let count = CertificateDer::pem_slice_iter(text.as_bytes())
+        .filter(Result::is_ok)
+        .count();
+    if count == 0 {
+        return Err(error("has no certificate (PEM)".to_owned()));
+    }
+    Ok(text.into())
+}

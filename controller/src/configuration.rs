@@ -1,0 +1,166 @@
+//! What the objects of the cluster come to, as resources that are ready to be sent. One immutable value; a change makes another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use serde_json::Value as Json;
+use weir_ai::Provider;
+use weir_api::{
+    Auth, Backend, FailurePolicy, ObjectName, Outcome, Snapshot, WorkloadIdentity, proto, resource,
+};
+
+use crate::watch::pod::Pod;
+use crate::watch::workloads::WorkloadPolicies;
+
+/// What became of each object.
+pub type Outcomes = BTreeMap<ObjectName, Outcome>;
+
+/// What holds where no object says otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// Whether workloads' connections are refused while their node's agent is away.
+    pub fail_closed: bool,
+}
+
+/// All resources but the workloads, each by its name; and what became of each object.
+#[derive(Debug, Default)]
+pub struct Configuration {
+    /// Backends.
+    pub backends: BTreeMap<String, Arc<proto::Resource>>,
+    /// Policies.
+    pub policies: BTreeMap<String, Arc<proto::Resource>>,
+    /// Credentials.
+    pub credentials: BTreeMap<String, Arc<proto::Resource>>,
+    /// Leaves, by host.
+    pub leaves: BTreeMap<String, Arc<proto::Resource>>,
+    /// What became of each object: what its status says.
+    pub outcomes: Outcomes,
+    /// The same as values.
+    pub snapshot: Snapshot,
+    /// What holds where no object says otherwise.
+    pub defaults: Defaults,
+}
+
+impl Configuration {
+    /// Of a snapshot, the leaves of its hosts, and what became of the objects that it comes from.
+    pub fn new(
+        snapshot: Snapshot,
+        leaves: BTreeMap<String, Arc<proto::Resource>>,
+        outcomes: Outcomes,
+        defaults: Defaults,
+    ) -> Self {
+        let by_name = |resources: Vec<proto::Resource>| {
+            resources
+                .into_iter()
+                .map(|resource| (resource.name.clone(), Arc::new(resource)))
+                .collect()
+        };
+        let backends = snapshot.backends().iter();
+        Self {
+            backends: by_name(
+                backends
+                    .clone()
+                    .map(|backend| resource::backend(backend))
+                    .collect(),
+            ),
+            credentials: by_name(
+                backends
+                    .filter_map(|backend| resource::credential(backend))
+                    .collect(),
+            ),
+            policies: by_name(
+                snapshot
+                    .policies()
+                    .iter()
+                    .map(|policy| resource::policy(policy))
+                    .collect(),
+            ),
+            leaves,
+            outcomes,
+            snapshot,
+            defaults,
+        }
+    }
+
+    /// Whether agents and statuses would be told the same by both.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let same = |one: &BTreeMap<String, Arc<proto::Resource>>,
+                    other: &BTreeMap<String, Arc<proto::Resource>>| {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .zip(other)
+                    .all(|((name, resource), (other_name, other))| {
+                        name == other_name && resource.version == other.version
+                    })
+        };
+        same(&self.backends, &other.backends)
+            && same(&self.policies, &other.policies)
+            && same(&self.credentials, &other.credentials)
+            && same(&self.leaves, &other.leaves)
+            && self.outcomes == other.outcomes
+    }
+
+    /// What policies say of a pod that is there.
+    pub fn workload_policies(&self, pod: &Pod) -> WorkloadPolicies {
+        let workload = WorkloadIdentity {
+            uid: None,
+            namespace: pod.namespace().unwrap_or_default(),
+            service_account: pod.spec.service_account_name.clone().unwrap_or_default(),
+            labels: pod.labels().clone(),
+        };
+        let targeting = self.snapshot.targeting(&workload);
+        WorkloadPolicies {
+            policies: targeting.map(|policy| resource::policy_name(policy)).collect(),
+            failure_policy: match self.failure_policy(&workload) {
+                FailurePolicy::Open => proto::FailurePolicy::Open,
+                FailurePolicy::Closed => proto::FailurePolicy::Closed,
+            },
+        }
+    }
+
+    /// What becomes of a pod that is about to be made, if it is not captured: `open` or `closed`.
+    pub fn fail_of(&self, namespace: &str, pod: &Json) -> &'static str {
+        let text = |value: &Json| value.as_str().map(str::to_owned);
+        let labels = pod["metadata"]["labels"].as_object();
+        let workload = WorkloadIdentity {
+            uid: None,
+            namespace: namespace.to_owned(),
+            // The API server has put it in before it asks a webhook.
+            service_account: text(&pod["spec"]["serviceAccountName"]).unwrap_or_else(|| "default".to_owned()),
+            labels: labels
+                .into_iter()
+                .flatten()
+                .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
+                .collect(),
+        };
+        match self.failure_policy(&workload) {
+            FailurePolicy::Open => "open",
+            FailurePolicy::Closed => "closed",
+        }
+    }
+
+    fn failure_policy(&self, workload: &WorkloadIdentity) -> FailurePolicy {
+        self.snapshot
+            .failure_policy(workload)
+            .unwrap_or(match self.defaults.fail_closed {
+                true => FailurePolicy::Closed,
+                false => FailurePolicy::Open,
+            })
+    }
+
+    /// The providers whose key Weir puts in for workloads of `namespace`, each once, in the order of the table.
+    pub fn credentialed(&self, namespace: &str) -> Vec<Provider> {
+        let puts_key_in = |backend: &Arc<Backend>| {
+            !matches!(backend.auth, Auth::Passthrough) && backend.allowed_namespaces.contains(namespace)
+        };
+        let is_served = |provider: &Provider| {
+            self.snapshot
+                .backends()
+                .iter()
+                .any(|backend| backend.provider == *provider && puts_key_in(backend))
+        };
+        Provider::ALL.iter().copied().filter(is_served).collect()
+    }
+}

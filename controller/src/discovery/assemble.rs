@@ -1,0 +1,95 @@
+//! What one node's agent is given: its pods, and only what those may use. This is where it is decided who gets which key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use weir_api::proto;
+use weir_api::proto::backend::Auth;
+use weir_api::proto::resource::Body;
+
+use crate::configuration::Configuration;
+
+/// A resource's kind and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its kind, as [`proto::Kind`] numbers it.
+    pub kind: i32,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// Of a kind and a name.
+    pub fn new(kind: proto::Kind, name: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            name: name.into(),
+        }
+    }
+}
+
+/// All that an agent is to hold.
+pub type Resources = BTreeMap<Key, Arc<proto::Resource>>;
+
+/// What the agent of a node that runs `workloads` is to hold.
+///
+/// A workload that is only observed, or that does not trust our root (which is the same until it restarts), uses no backend: for it
+/// there is neither key nor certificate on the node.
+pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>]) -> Resources {
+    let mut resources = Resources::new();
+    let mut namespaces = BTreeSet::new();
+    let mut policies = BTreeSet::new();
+    for resource in workloads {
+        let Some(Body::Workload(workload)) = &resource.body else {
+            continue;
+        };
+        if workload.intercept() == proto::Intercept::Enabled && workload.trusts {
+            namespaces.insert(workload.namespace.as_str());
+            policies.extend(workload.policies.iter());
+        }
+        resources.insert(
+            Key::new(proto::Kind::Workload, &resource.name),
+            Arc::clone(resource),
+        );
+    }
+    let mut add = |kind, name: &String, all: &BTreeMap<String, Arc<proto::Resource>>| {
+        if let Some(resource) = all.get(name) {
+            resources.insert(Key::new(kind, name), Arc::clone(resource));
+        }
+    };
+    for (name, resource) in &configuration.backends {
+        let Some(Body::Backend(backend)) = &resource.body else {
+            continue;
+        };
+        if !may_be_used_by_any(backend, &namespaces) {
+            continue;
+        }
+        add(proto::Kind::Backend, name, &configuration.backends);
+        if let Some(Auth::Credential(credential)) = &backend.auth {
+            add(proto::Kind::Credential, credential, &configuration.credentials);
+        }
+        for host in &backend.hosts {
+            add(proto::Kind::Leaf, host, &configuration.leaves);
+        }
+        policies.extend(backend.policies.iter());
+    }
+    for policy in policies {
+        add(proto::Kind::Policy, policy, &configuration.policies);
+    }
+    resources
+}
+
+fn may_be_used_by_any(backend: &proto::Backend, namespaces: &BTreeSet<&str>) -> bool {
+    match &backend.allowed_namespaces {
+        Some(allowed) if allowed.all => !namespaces.is_empty(),
+        Some(allowed) => allowed
+            .names
+            .iter()
+            .any(|name| namespaces.contains(name.as_str())),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "assemble_tests.rs"]
+mod tests;

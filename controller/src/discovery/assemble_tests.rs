@@ -1,0 +1,141 @@
+use weir_api::resource::resource;
+
+use super::*;
+
+fn backend(
+    namespace: &str,
+    name: &str,
+    allowed: proto::AllowedNamespaces,
+    policies: &[&str],
+) -> proto::Resource {
+    let resource_name = format!("{namespace}/{name}");
+    let body = proto::Backend {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        provider: "openai".to_owned(),
+        hosts: vec![format!("{name}.example")],
+        auth: Some(Auth::Credential(resource_name.clone())),
+        allowed_namespaces: Some(allowed),
+        policies: policies.iter().map(|&policy| policy.to_owned()).collect(),
+        ..proto::Backend::default()
+    };
+    resource(resource_name, Body::Backend(body))
+}
+
+fn everyone() -> proto::AllowedNamespaces {
+    proto::AllowedNamespaces {
+        all: true,
+        names: Vec::new(),
+    }
+}
+
+fn only(namespace: &str) -> proto::AllowedNamespaces {
+    proto::AllowedNamespaces {
+        all: false,
+        names: vec![namespace.to_owned()],
+    }
+}
+
+/// With a key and a leaf for each backend, and the policies `a/0` to `a/4`.
+fn configuration(backends: Vec<proto::Resource>) -> Configuration {
+    let mut configuration = Configuration::default();
+    let mut put = |resource: proto::Resource| (resource.name.clone(), Arc::new(resource));
+    for backend in backends {
+        let key = proto::Credential {
+            state: Some(proto::credential::State::Key("sk-1".to_owned())),
+        };
+        let (_, name) = backend.name.split_once('/').expect("NAMESPACE/NAME");
+        let leaf = resource(format!("{name}.example"), Body::Leaf(proto::Leaf::default()));
+        let credential = resource(backend.name.clone(), Body::Credential(key));
+        configuration.credentials.extend([put(credential)]);
+        configuration.leaves.extend([put(leaf)]);
+        configuration.backends.extend([put(backend)]);
+    }
+    for number in 0..5 {
+        let policy = resource(format!("a/{number}"), Body::Policy(proto::Policy::default()));
+        configuration.policies.extend([put(policy)]);
+    }
+    configuration
+}
+
+fn workload(
+    namespace: &str,
+    intercept: proto::Intercept,
+    trusts: bool,
+    policies: &[&str],
+) -> Arc<proto::Resource> {
+    let uid = format!("uid-of-{namespace}");
+    let body = proto::Workload {
+        uid: uid.clone(),
+        namespace: namespace.to_owned(),
+        intercept: intercept.into(),
+        trusts,
+        policies: policies.iter().map(|&policy| policy.to_owned()).collect(),
+        ..proto::Workload::default()
+    };
+    Arc::new(resource(uid, Body::Workload(body)))
+}
+
+fn names(resources: &Resources, kind: proto::Kind) -> Vec<&str> {
+    let of_kind = resources.keys().filter(|key| key.kind == i32::from(kind));
+    of_kind.map(|key| key.name.as_str()).collect()
+}
+
+#[test]
+fn a_node_gets_what_its_pods_may_use_and_nothing_else() {
+    let configuration = configuration(vec![
+        backend("system", "shared", everyone(), &["a/0"]),
+        backend("shop", "own", only("shop"), &["a/1"]),
+        backend("bank", "other", only("bank"), &["a/2"]),
+    ]);
+    let resources = assemble(
+        &configuration,
+        &[workload("shop", proto::Intercept::Enabled, true, &["a/3"])],
+    );
+    assert_eq!(
+        names(&resources, proto::Kind::Backend),
+        ["shop/own", "system/shared"]
+    );
+    assert_eq!(
+        names(&resources, proto::Kind::Credential),
+        ["shop/own", "system/shared"]
+    );
+    assert_eq!(
+        names(&resources, proto::Kind::Leaf),
+        ["own.example", "shared.example"]
+    );
+    assert_eq!(names(&resources, proto::Kind::Policy), ["a/0", "a/1", "a/3"]);
+    assert_eq!(names(&resources, proto::Kind::Workload), ["uid-of-shop"]);
+}
+
+#[test]
+fn a_node_whose_pods_use_nothing_gets_no_key() {
+    let configuration = configuration(vec![backend("system", "shared", everyone(), &["a/0"])]);
+    let for_nobody = assemble(&configuration, &[]);
+    assert!(for_nobody.is_empty());
+    for workload in [
+        workload("shop", proto::Intercept::Observe, true, &["a/3"]),
+        workload("shop", proto::Intercept::Enabled, false, &["a/3"]),
+    ] {
+        let resources = assemble(&configuration, &[workload]);
+        assert_eq!(
+            resources.keys().collect::<Vec<_>>(),
+            [&Key::new(proto::Kind::Workload, "uid-of-shop")]
+        );
+    }
+}
+
+#[test]
+fn nobody_may_use_a_backend_that_says_nothing_of_it() {
+    let mut backend = backend("shop", "own", everyone(), &[]);
+    if let Some(Body::Backend(body)) = &mut backend.body {
+        body.allowed_namespaces = None;
+    }
+    let configuration = configuration(vec![backend]);
+    let resources = assemble(
+        &configuration,
+        &[workload("shop", proto::Intercept::Enabled, true, &[])],
+    );
+    assert!(names(&resources, proto::Kind::Backend).is_empty());
+    assert!(names(&resources, proto::Kind::Credential).is_empty());
+}

@@ -1,0 +1,144 @@
+use super::*;
+use crate::status::programmed::NodeRejection;
+
+fn object() -> ObjectName {
+    ObjectName {
+        kind: "AIBackend",
+        namespace: "shop".to_owned(),
+        name: "openai".to_owned(),
+    }
+}
+
+fn good() -> Outcome {
+    Outcome {
+        accepted: Ok(()),
+        resolved_refs: Ok(()),
+    }
+}
+
+fn problem(field: &str, message: &str) -> Problem {
+    Problem {
+        source: String::new(),
+        line: 0,
+        object: None,
+        field: field.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn programmed(taken: usize, needed: usize) -> Programmed {
+    Programmed {
+        taken,
+        needed,
+        rejections: Vec::new(),
+    }
+}
+
+fn said<'a>(sayings: &'a [Saying], type_: &str) -> (&'static str, &'a str) {
+    let saying = sayings
+        .iter()
+        .find(|saying| saying.type_ == type_)
+        .expect("it is said");
+    (saying.status, saying.message.as_str())
+}
+
+#[test]
+fn programmed_says_how_many_nodes() {
+    for (taken, needed, status, begins) in [
+        (2, 2, "True", "2 of 2 nodes"),
+        (1, 2, "False", "1 of 2 nodes; those that are missing"),
+        (0, 0, "True", "0 of 0 nodes: no intercepted pod"),
+    ] {
+        let sayings = sayings(&object(), &good(), &programmed(taken, needed));
+        let (is, message) = said(&sayings, "Programmed");
+        assert_eq!(is, status);
+        assert!(message.starts_with(begins), "{message}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_node_and_what_it_said() {
+    let rejection = NodeRejection {
+        node: "n1".to_owned(),
+        message: "provider: this agent does not know `new`: upgrade the agent".to_owned(),
+    };
+    let programmed = Programmed {
+        taken: 1,
+        needed: 2,
+        rejections: vec![rejection],
+    };
+    let sayings = sayings(&object(), &good(), &programmed);
+    let (status, message) = said(&sayings, "Programmed");
+    assert_eq!(status, "False");
+    assert_eq!(
+        message,
+        "1 of 2 nodes; node n1 has refused it: provider: this agent does not know `new`: upgrade the agent"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_field() {
+    let outcome = Outcome {
+        accepted: Err(vec![problem("spec.hosts[0]", "`a b` is not a DNS name")]),
+        resolved_refs: Err(vec![problem(
+            "spec.auth.secretRef.name",
+            "there is no Secret shop/key",
+        )]),
+    };
+    let sayings = sayings(&object(), &outcome, &programmed(0, 3));
+    assert_eq!(
+        said(&sayings, "Accepted"),
+        ("False", "spec.hosts[0]: `a b` is not a DNS name")
+    );
+    assert_eq!(
+        said(&sayings, "ResolvedRefs"),
+        ("False", "spec.auth.secretRef.name: there is no Secret shop/key")
+    );
+    assert_eq!(
+        said(&sayings, "Programmed"),
+        ("False", "no node is given it: see Accepted")
+    );
+}
+
+#[test]
+fn what_is_said_already_is_not_said_again() {
+    let (early, late) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).expect("a time"));
+    let first = conditions(
+        &[],
+        &sayings(&object(), &good(), &programmed(1, 2)),
+        Some(1),
+        early,
+    )
+    .expect("new");
+    assert_eq!(
+        conditions(
+            &first,
+            &sayings(&object(), &good(), &programmed(1, 2)),
+            Some(1),
+            late
+        ),
+        None
+    );
+
+    let second = conditions(
+        &first,
+        &sayings(&object(), &good(), &programmed(2, 2)),
+        Some(1),
+        late,
+    )
+    .expect("changed");
+    let time = |conditions: &[Condition], type_: &str| {
+        let found = conditions.iter().find(|condition| condition.type_ == type_);
+        found.expect("there").last_transition_time.0
+    };
+    assert_eq!(time(&second, "Programmed"), late);
+    assert_eq!(time(&second, "Accepted"), early, "its status has not changed");
+
+    let third = conditions(
+        &second,
+        &sayings(&object(), &good(), &programmed(2, 2)),
+        Some(2),
+        late,
+    );
+    assert!(third.is_some(), "another generation was observed");
+}

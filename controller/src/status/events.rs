@@ -1,0 +1,103 @@
+//! Events of pods: that a program of theirs does not trust our certificate. Told by the replica that its node's agent is connected to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, ResourceExt};
+use weir_api::proto::Distrust;
+
+use crate::discovery::agents::Agents;
+use crate::names::CONTROLLER;
+use crate::watch::pod::Pod;
+use crate::watch::stores::Stores;
+
+/// Reports come in swarms when a deployment restarts.
+const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// A note is at most 1 KiB, and what is in it comes from a pod.
+const COMMAND_CHARACTERS: usize = 64;
+
+/// Tells of each rejection once for as long as it is reported. Never returns.
+pub async fn run(client: Client, agents: Agents, stores: Stores, replica: String) {
+    let reporter = Reporter {
+        controller: CONTROLLER.to_owned(),
+        instance: Some(replica),
+    };
+    let recorder = Recorder::new(client, reporter);
+    let mut changes = agents.changes();
+    let mut told = BTreeSet::new();
+    loop {
+        changes.mark_unchanged();
+        let states = agents.states();
+        let distrusts = states
+            .iter()
+            .flat_map(|state| state.distrusts.iter().map(|distrust| (&state.node, distrust)));
+        let reported: BTreeSet<_> = distrusts.clone().map(|(_, distrust)| key(distrust)).collect();
+        told.retain(|told| reported.contains(told));
+        for (node, distrust) in distrusts {
+            if told.contains(&key(distrust)) {
+                continue;
+            }
+            let pods = stores.pods.state();
+            // An agent speaks for the pods of its own node.
+            let is_meant = |pod: &&Arc<Pod>| {
+                pod.uid().as_deref() == Some(&distrust.pod_uid) && pod.spec.node_name.as_ref() == Some(node)
+            };
+            let Some(pod) = pods.iter().find(is_meant) else {
+                continue; // it has gone, or is not known yet: its agent reports it again
+            };
+            let reference = ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Pod".to_owned()),
+                namespace: pod.namespace(),
+                name: Some(pod.name_any()),
+                uid: pod.uid(),
+                ..ObjectReference::default()
+            };
+            match recorder.publish(&event(distrust), &reference).await {
+                Ok(()) => {
+                    told.insert(key(distrust));
+                }
+                Err(error) => tracing::warn!(
+                    "an event of pod {}/{}: {error}",
+                    pod.namespace().unwrap_or_default(),
+                    pod.name_any()
+                ),
+            }
+        }
+        tokio::time::sleep(AT_MOST_EVERY).await;
+        // The sender lives as long as a handle does, and this has one.
+        let _ = changes.changed().await;
+    }
+}
+
+fn key(distrust: &Distrust) -> (String, String, String) {
+    (
+        distrust.pod_uid.clone(),
+        distrust.host.clone(),
+        distrust.command.clone(),
+    )
+}
+
+fn event(distrust: &Distrust) -> Event {
+    let command: String = distrust
+        .command
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(COMMAND_CHARACTERS)
+        .collect();
+    let note = format!(
+        "\"{command}\" does not trust Weir's certificate for {}, so its calls there are not counted: it brings its own roots. \
+         Give it those in /etc/weir/trust/ca-bundle.crt, or label the pod weir.dev/intercept=disabled",
+        distrust.host
+    );
+    Event {
+        type_: EventType::Warning,
+        reason: "CertificateRejected".to_owned(),
+        note: Some(note),
+        action: "Intercept".to_owned(),
+        secondary: None,
+    }
+}

@@ -1,0 +1,209 @@
+//! The ConfigMap `weir-trust` of each namespace whose pods are intercepted: the public roots and ours. Kept by the Lease's holder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Client, ResourceExt};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::owner::{MANAGED_BY, Ownership};
+use super::root::Roots;
+use crate::names::{BUNDLE_KEY, CONTROLLER, FIELD_MANAGER, ROOT_KEY, TRUST_CONFIG_MAP};
+use crate::watch::cluster::namespaces;
+use crate::watch::pod::{self, Asked};
+use crate::watch::stores::{Stores, reflect};
+
+const RETRIED_AFTER: Duration = Duration::from_secs(5);
+
+/// Keeps the ConfigMaps while `is_holder`. Never returns.
+pub async fn run(
+    client: Client,
+    ownership: Ownership,
+    stores: Stores,
+    own_namespace: String,
+    public_roots: Arc<str>,
+    mut roots: watch::Receiver<Option<Arc<Roots>>>,
+    mut is_holder: watch::Receiver<bool>,
+) {
+    let mut tasks = JoinSet::new();
+    let (present, mut changes) = present(&client, &mut tasks);
+    let mut pod_changes = stores.pods_changed.subscribe();
+    stores.ready().await;
+    // An error means that the writer is gone: the controller is about to end.
+    let _ = present.wait_until_ready().await;
+    loop {
+        changes.mark_unchanged();
+        pod_changes.mark_unchanged();
+        let now = roots.borrow_and_update().clone();
+        let mut has_failed = false;
+        if let Some(roots) = now.filter(|_| *is_holder.borrow_and_update()) {
+            let content = content(&public_roots, &roots.trusted_pem);
+            let digest = digest(&content);
+            let wanted = wanted(&stores, &own_namespace);
+            for namespace in &wanted {
+                if !is_there(&present, namespace, &digest) {
+                    has_failed |= write(&client, &ownership, namespace, &content).await.is_err();
+                }
+            }
+            for map in present.state() {
+                let namespace = map.namespace().unwrap_or_default();
+                let is_ours = map.labels().get(MANAGED_BY).is_some_and(|by| by == CONTROLLER);
+                if is_ours && !wanted.contains(&namespace) {
+                    has_failed |= remove(&client, &namespace).await.is_err();
+                }
+            }
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            _ = pod_changes.changed() => {}
+            changed = roots.changed() => if changed.is_err() { return },
+            changed = is_holder.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(RETRIED_AFTER), if has_failed => {}
+        }
+    }
+}
+
+/// All ConfigMaps of that name, their content replaced by its digest: it is some 200 KiB each time.
+fn present(client: &Client, tasks: &mut JoinSet<()>) -> (Store<ConfigMap>, watch::Receiver<u64>) {
+    let writer = Writer::default();
+    let store = writer.as_reader();
+    let (changed, changes) = watch::channel(0);
+    let configuration = watcher::Config::default()
+        .fields(&format!("metadata.name={TRUST_CONFIG_MAP}"))
+        .page_size(20);
+    let events = watcher(Api::<ConfigMap>::all(client.clone()), configuration).modify(|map| {
+        let digest = digest(&map.data.take().unwrap_or_default());
+        map.metadata.managed_fields = None;
+        map.data = Some(BTreeMap::from([(DIGEST.to_owned(), digest)]));
+    });
+    tasks.spawn(reflect(events, writer, changed, "ConfigMaps weir-trust"));
+    (store, changes)
+}
+
+const DIGEST: &str = "digest";
+
+fn is_there(present: &Store<ConfigMap>, namespace: &str, wanted: &str) -> bool {
+    let found = present.find(|map| map.metadata.namespace.as_deref() == Some(namespace));
+    found
+        .and_then(|map| map.data.as_ref()?.get(DIGEST).map(|digest| digest == wanted))
+        .unwrap_or(false)
+}
+
+/// Namespaces that are labelled, and those where a pod has the ConfigMap mounted or is about to: it is not taken from under it.
+fn wanted(stores: &Stores, own_namespace: &str) -> BTreeSet<String> {
+    let asked = namespaces(stores);
+    let is_enabled = |namespace: &String| asked.get(namespace) == Some(&Asked::Enabled);
+    let mut wanted: BTreeSet<String> = asked
+        .keys()
+        .filter(|namespace| is_enabled(namespace))
+        .cloned()
+        .collect();
+    for pod in stores.pods.state() {
+        let namespace = pod.namespace().unwrap_or_default();
+        let is_needed = pod::is_injected(&pod) || pod::asked(pod.labels()) == Some(Asked::Enabled);
+        if is_needed && !pod::is_over(&pod) {
+            wanted.insert(namespace);
+        }
+    }
+    wanted.remove(own_namespace);
+    // Nothing can be made in a namespace that is about to go, and all of it goes.
+    for namespace in stores.namespaces.state() {
+        if namespace.metadata.deletion_timestamp.is_some() {
+            wanted.remove(&namespace.name_any());
+        }
+    }
+    wanted
+}
+
+fn content(public_roots: &str, ours: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (
+            BUNDLE_KEY.to_owned(),
+            format!("{}\n{ours}", public_roots.trim_end()),
+        ),
+        (ROOT_KEY.to_owned(), ours.to_owned()),
+    ])
+}
+
+fn digest(content: &BTreeMap<String, String>) -> String {
+    let mut hash = Sha256::new();
+    for (key, value) in content {
+        for part in [key, value] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    format!("{:x}", hash.finalize())
+}
+
+async fn write(
+    client: &Client,
+    ownership: &Ownership,
+    namespace: &str,
+    content: &BTreeMap<String, String>,
+) -> kube::Result<()> {
+    let map = ConfigMap {
+        metadata: ownership.metadata(TRUST_CONFIG_MAP),
+        data: Some(content.clone()),
+        ..ConfigMap::default()
+    };
+    Api::<ConfigMap>::namespaced(client.clone(), namespace)
+        .patch(
+            TRUST_CONFIG_MAP,
+            &PatchParams::apply(FIELD_MANAGER).force(),
+            &Patch::Apply(&map),
+        )
+        .await
+        .map(|_| tracing::info!("ConfigMap {namespace}/{TRUST_CONFIG_MAP} was written"))
+        .inspect_err(|error| {
+            tracing::warn!("ConfigMap {namespace}/{TRUST_CONFIG_MAP}: {error}; its pods wait for it");
+        })
+}
+
+async fn remove(client: &Client, namespace: &str) -> kube::Result<()> {
+    let removed = Api::<ConfigMap>::namespaced(client.clone(), namespace)
+        .delete(TRUST_CONFIG_MAP, &DeleteParams::default())
+        .await;
+    match removed {
+        Ok(_) => tracing::info!("ConfigMap {namespace}/{TRUST_CONFIG_MAP} was removed"),
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(error) => {
+            tracing::warn!("ConfigMap {namespace}/{TRUST_CONFIG_MAP} can't be removed: {error}");
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bundle_ends_with_our_root_and_the_other_key_holds_it_alone() {
+        let content = content("public\n\n", "ours\n");
+        assert_eq!(content[BUNDLE_KEY], "public\nours\n");
+        assert_eq!(content[ROOT_KEY], "ours\n");
+    }
+
+    #[test]
+    fn a_digest_tells_keys_from_values() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs
+                .iter()
+                .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+                .collect()
+        };
+        assert_ne!(digest(&map(&[("a", "bc")])), digest(&map(&[("ab", "c")])));
+        assert_eq!(digest(&map(&[("a", "b")])), digest(&map(&[("a", "b")])));
+    }
+}

@@ -1,0 +1,9 @@
+//! What is known of the cluster's objects, and what it comes to.
+
+pub mod cluster;
+pub mod debounce;
+pub mod follow;
+pub mod pod;
+pub mod references;
+pub mod stores;
+pub mod workloads;

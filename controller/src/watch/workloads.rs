@@ -1,0 +1,161 @@
+//! What each node runs that is to be captured or observed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use weir_api::proto;
+use weir_api::proto::resource::Body;
+
+use super::pod::{self, Asked, Pod};
+
+/// A node's workloads, in the order of their uids.
+pub type Workloads = Arc<[Arc<proto::Resource>]>;
+
+/// What policies say of one workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadPolicies {
+    /// Resource names of the policies that target it.
+    pub policies: Vec<String>,
+    /// What becomes of its connections when the agent is away.
+    pub failure_policy: proto::FailurePolicy,
+}
+
+/// The workloads of each node.
+///
+/// Never a pod on the node's network, one of Weir's own namespace, or one that has ended.
+pub fn by_node(
+    pods: &[Arc<Pod>],
+    namespaces: &HashMap<String, Asked>,
+    own_namespace: &str,
+    policies: impl Fn(&Pod) -> WorkloadPolicies,
+) -> BTreeMap<String, Vec<Arc<proto::Resource>>> {
+    let mut nodes: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for pod in pods {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let Some(node) = &pod.spec.node_name else {
+            continue;
+        };
+        if pod.spec.host_network || namespace == own_namespace || pod::is_over(pod) {
+            continue;
+        }
+        let intercept = match pod::intercept(pod, namespaces.get(namespace).copied()) {
+            Asked::Enabled => proto::Intercept::Enabled,
+            Asked::Observe => proto::Intercept::Observe,
+            Asked::Disabled => continue,
+        };
+        let of_policies = policies(pod);
+        let uid = pod.uid().unwrap_or_default();
+        let body = Body::Workload(proto::Workload {
+            uid: uid.clone(),
+            namespace: namespace.to_owned(),
+            pod: pod.name_any(),
+            service_account: pod.spec.service_account_name.clone().unwrap_or_default(),
+            intercept: intercept.into(),
+            failure_policy: of_policies.failure_policy.into(),
+            trusts: pod::is_injected(pod),
+            policies: of_policies.policies,
+        });
+        nodes
+            .entry(node.clone())
+            .or_default()
+            .push(Arc::new(weir_api::resource::resource(uid, body)));
+    }
+    for workloads in nodes.values_mut() {
+        workloads.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    nodes
+}
+
+/// The workloads of all nodes, to be followed node by node. Cloning it gives another handle to the same.
+#[derive(Debug, Clone)]
+pub struct NodeWorkloads {
+    nodes: Arc<Mutex<Nodes>>,
+    published: Arc<watch::Sender<u64>>,
+}
+
+impl Default for NodeWorkloads {
+    fn default() -> Self {
+        Self {
+            nodes: Arc::default(),
+            published: Arc::new(watch::channel(0).0),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Nodes {
+    is_known: bool,
+    by_name: HashMap<String, watch::Sender<Option<Workloads>>>,
+}
+
+impl NodeWorkloads {
+    /// What `node` runs, now and whenever that changes. `None`: not known yet.
+    pub fn of(&self, node: &str) -> watch::Receiver<Option<Workloads>> {
+        let mut nodes = self.nodes.lock();
+        let now = nodes.is_known.then(|| Workloads::from([]));
+        nodes
+            .by_name
+            .entry(node.to_owned())
+            .or_insert_with(|| watch::channel(now).0)
+            .subscribe()
+    }
+
+    /// Wakes when some node's workloads have changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+
+    /// What all nodes run from now on. Only those nodes are woken whose workloads have changed.
+    pub fn publish(&self, mut now: BTreeMap<String, Vec<Arc<proto::Resource>>>) {
+        let mut nodes = self.nodes.lock();
+        let mut has_changed = !std::mem::replace(&mut nodes.is_known, true);
+        nodes.by_name.retain(|node, sender| {
+            let workloads = now.remove(node).unwrap_or_default();
+            let is_used = sender.receiver_count() > 0 || !workloads.is_empty();
+            sender.send_if_modified(|last| {
+                let versions = |workloads: &[Arc<proto::Resource>]| -> Vec<String> {
+                    workloads
+                        .iter()
+                        .map(|resource| resource.version.clone())
+                        .collect()
+                };
+                let is_changed = last
+                    .as_deref()
+                    .is_none_or(|last| versions(last) != versions(&workloads));
+                if is_changed {
+                    *last = Some(workloads.into());
+                }
+                has_changed |= is_changed;
+                is_changed
+            });
+            is_used
+        });
+        has_changed |= !now.is_empty();
+        for (node, workloads) in now {
+            nodes
+                .by_name
+                .insert(node, watch::channel(Some(workloads.into())).0);
+        }
+        if has_changed {
+            self.published.send_modify(|last| *last += 1);
+        }
+    }
+
+    /// Every node that runs a workload, with what it runs.
+    pub fn all(&self) -> Vec<(String, Workloads)> {
+        let nodes = self.nodes.lock();
+        nodes
+            .by_name
+            .iter()
+            .filter_map(|(node, sender)| Some((node.clone(), sender.borrow().clone()?)))
+            .filter(|(_, workloads)| !workloads.is_empty())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "workloads_tests.rs"]
+mod tests;

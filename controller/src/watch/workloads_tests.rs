@@ -1,0 +1,110 @@
+use super::*;
+
+fn pod(name: &str, spec: &str, labels: &str, phase: &str) -> Arc<Pod> {
+    let text = format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"shop","uid":"uid-{name}","labels":{labels}}},
+        "spec":{spec},"status":{{"phase":"{phase}"}}}}"#
+    );
+    Arc::new(serde_json::from_str(&text).expect("a pod"))
+}
+
+fn no_policies(_: &Pod) -> WorkloadPolicies {
+    WorkloadPolicies {
+        policies: vec!["shop/policy".to_owned()],
+        failure_policy: proto::FailurePolicy::Open,
+    }
+}
+
+fn placed(pods: &[Arc<Pod>], own_namespace: &str) -> BTreeMap<String, Vec<Arc<proto::Resource>>> {
+    let namespaces = HashMap::from([("shop".to_owned(), Asked::Enabled)]);
+    by_node(pods, &namespaces, own_namespace, no_policies)
+}
+
+#[test]
+fn each_node_has_its_own_pods() {
+    let pods = [
+        pod(
+            "b",
+            r#"{"nodeName":"n1","serviceAccountName":"web"}"#,
+            "{}",
+            "Running",
+        ),
+        pod(
+            "a",
+            r#"{"nodeName":"n1"}"#,
+            r#"{"weir.dev/intercept":"observe"}"#,
+            "Pending",
+        ),
+        pod("c", r#"{"nodeName":"n2"}"#, "{}", "Running"),
+    ];
+    let nodes = placed(&pods, "weir-system");
+    let uids = |node: &str| -> Vec<&str> {
+        nodes[node]
+            .iter()
+            .map(|workload| workload.name.as_str())
+            .collect()
+    };
+    assert_eq!(uids("n1"), ["uid-a", "uid-b"]);
+    assert_eq!(uids("n2"), ["uid-c"]);
+    let Some(Body::Workload(observed)) = &nodes["n1"][0].body else {
+        panic!("a workload");
+    };
+    assert_eq!(observed.intercept(), proto::Intercept::Observe);
+    let Some(Body::Workload(workload)) = &nodes["n1"][1].body else {
+        panic!("a workload");
+    };
+    assert_eq!(
+        (workload.pod.as_str(), workload.service_account.as_str()),
+        ("b", "web")
+    );
+    assert_eq!(workload.intercept(), proto::Intercept::Enabled);
+    assert!(!workload.trusts);
+    assert_eq!(workload.policies, ["shop/policy"]);
+}
+
+#[test]
+fn those_that_are_never_captured_are_on_no_node() {
+    let pods = [
+        pod("waiting", "{}", "{}", "Pending"),
+        pod("host", r#"{"nodeName":"n1","hostNetwork":true}"#, "{}", "Running"),
+        pod("over", r#"{"nodeName":"n1"}"#, "{}", "Succeeded"),
+        pod("failed", r#"{"nodeName":"n1"}"#, "{}", "Failed"),
+        pod(
+            "disabled",
+            r#"{"nodeName":"n1"}"#,
+            r#"{"weir.dev/intercept":"disabled"}"#,
+            "Running",
+        ),
+    ];
+    assert!(placed(&pods, "weir-system").is_empty());
+    let own = [pod("own", r#"{"nodeName":"n1"}"#, "{}", "Running")];
+    assert!(placed(&own, "shop").is_empty(), "Weir's own namespace");
+}
+
+#[tokio::test]
+async fn only_nodes_whose_pods_have_changed_are_woken() {
+    let workloads = NodeWorkloads::default();
+    let mut first = workloads.of("n1");
+    assert!(first.borrow_and_update().is_none(), "not known yet");
+    let one = pod("a", r#"{"nodeName":"n1"}"#, "{}", "Running");
+    let two = pod("b", r#"{"nodeName":"n2"}"#, "{}", "Running");
+
+    workloads.publish(placed(&[Arc::clone(&one)], "weir-system"));
+    assert!(first.has_changed().expect("open"));
+    assert_eq!(first.borrow_and_update().as_ref().map(|all| all.len()), Some(1));
+    let mut second = workloads.of("n2");
+    assert_eq!(
+        second.borrow_and_update().as_ref().map(|all| all.len()),
+        Some(0),
+        "known to be empty"
+    );
+
+    workloads.publish(placed(&[one, two], "weir-system"));
+    assert!(!first.has_changed().expect("open"));
+    assert_eq!(second.borrow_and_update().as_ref().map(|all| all.len()), Some(1));
+    assert_eq!(workloads.all().len(), 2);
+
+    workloads.publish(BTreeMap::new());
+    assert_eq!(first.borrow_and_update().as_ref().map(|all| all.len()), Some(0));
+    assert!(workloads.all().is_empty());
+}

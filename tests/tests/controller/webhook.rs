@@ -1,0 +1,134 @@
+//! Pods before and after, by the real API server.
+
+use serde_json::Value as Json;
+use weir_tests::cluster::{Cluster, Namespace};
+
+use crate::objects::backend;
+
+/// What the API server makes of a pod, without keeping it.
+fn after(namespace: &Namespace<'_>, metadata: &str, spec: &str) -> Json {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let pod = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: web, {metadata}}}, spec: {{{spec}}}}}");
+    std::fs::write(file.path(), pod).unwrap();
+    let path = file.path().display().to_string();
+    let answer = namespace.kubectl(&["create", "--dry-run=server", "--output=json", "--filename", &path]);
+    serde_json::from_str(&answer).unwrap()
+}
+
+fn labelled<'a>(cluster: &'a Cluster, purpose: &str) -> Namespace<'a> {
+    let namespace = cluster.namespace(purpose);
+    cluster.kubectl(&[
+        "label",
+        "namespace",
+        namespace.name(),
+        "weir.dev/intercept=enabled",
+    ]);
+    // Its pods are given the roots from then on.
+    namespace.kubectl(&["wait", "--for=create", "configmap/weir-trust", "--timeout=60s"]);
+    namespace
+}
+
+fn is_injected(pod: &Json) -> bool {
+    pod["metadata"]["annotations"]["weir.dev/injected"] == "1"
+}
+
+fn variable(container: &Json, name: &str) -> Option<String> {
+    let variables = container["env"].as_array()?;
+    let found = variables.iter().find(|variable| variable["name"] == name)?;
+    found["value"].as_str().map(str::to_owned)
+}
+
+const PLAIN: &str = "containers: [{name: app, image: 'weir.test/busybox:1'}]";
+
+#[test]
+fn a_labelled_namespaces_pods_are_given_roots_and_placeholders() {
+    let cluster = Cluster::shared().with_weir();
+    let shop = labelled(cluster, "injected");
+    backend(
+        &shop,
+        "openai",
+        &format!("{}.example", shop.name()),
+        "sk-injected",
+    );
+    shop.wait("aibackend/openai", "condition=Accepted");
+    let pod = after(&shop, "", PLAIN);
+    assert!(is_injected(&pod), "{pod}");
+    assert_eq!(pod["spec"]["initContainers"][0]["name"], "weir-capture-check");
+    let app = &pod["spec"]["containers"][0];
+    assert_eq!(
+        variable(app, "SSL_CERT_FILE").as_deref(),
+        Some("/etc/weir/trust/ca-bundle.crt")
+    );
+    assert_eq!(
+        variable(app, "OPENAI_API_KEY").as_deref(),
+        Some("weir-placeholder-weir-puts-the-key-in")
+    );
+    let bundle = shop.field("configmap", "weir-trust", "{.data.ca-bundle\\.crt}");
+    let root = shop.field("configmap", "weir-trust", "{.data.root\\.crt}");
+    assert!(bundle.matches("BEGIN CERTIFICATE").count() > 50);
+    assert!(bundle.contains(root.trim()));
+}
+
+#[test]
+fn what_a_pod_sets_itself_is_kept() {
+    let cluster = Cluster::shared().with_weir();
+    let shop = labelled(cluster, "kept");
+    let pod = after(
+        &shop,
+        "",
+        "initContainers: [{name: first, image: i}, {name: proxy, image: i, restartPolicy: Always}],
+         containers: [{name: app, image: i, env: [{name: SSL_CERT_FILE, value: /own.pem}]}]",
+    );
+    let names: Vec<&Json> = pod["spec"]["initContainers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|container| &container["name"])
+        .collect();
+    assert_eq!(names, ["weir-capture-check", "first", "proxy"]);
+    let app = &pod["spec"]["containers"][0];
+    assert_eq!(variable(app, "SSL_CERT_FILE").as_deref(), Some("/own.pem"));
+    for index in [1, 2] {
+        let container = &pod["spec"]["initContainers"][index];
+        assert_eq!(
+            variable(container, "NODE_EXTRA_CA_CERTS").as_deref(),
+            Some("/etc/weir/trust/root.crt")
+        );
+    }
+}
+
+#[test]
+fn whoever_is_not_to_be_captured_stays_as_it_is() {
+    let cluster = Cluster::shared().with_weir();
+    let (shop, other) = (labelled(cluster, "left-alone"), cluster.namespace("unlabelled"));
+    let host_network = format!("hostNetwork: true, {PLAIN}");
+    assert!(!is_injected(&after(&shop, "", &host_network)));
+    for value in ["disabled", "observe"] {
+        let labels = format!("labels: {{weir.dev/intercept: {value}}}");
+        assert!(!is_injected(&after(&shop, &labels, PLAIN)), "{value}");
+    }
+    assert!(!is_injected(&after(&other, "", PLAIN)));
+    let asks_itself = after(&other, "labels: {weir.dev/intercept: enabled}", PLAIN);
+    assert!(is_injected(&asks_itself), "a pod may ask for itself");
+    let own = cluster.kubectl(&[
+        "--namespace=weir-system",
+        "run",
+        "web",
+        "--image=i",
+        "--labels=weir.dev/intercept=enabled",
+        "--dry-run=server",
+        "--output=json",
+    ]);
+    assert!(
+        !is_injected(&serde_json::from_str(&own).unwrap()),
+        "Weir's own namespace"
+    );
+}
+
+#[test]
+fn the_roots_go_with_the_label() {
+    let cluster = Cluster::shared().with_weir();
+    let shop = labelled(cluster, "unlabelled-again");
+    cluster.kubectl(&["label", "namespace", shop.name(), "weir.dev/intercept-"]);
+    shop.kubectl(&["wait", "--for=delete", "configmap/weir-trust", "--timeout=60s"]);
+}
