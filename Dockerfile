@@ -1,7 +1,6 @@
 # Weir's image for those who have a daemon: `docker build -t weir.dev/weir:0.1.0 .`
 #
-# `cargo xtask image` makes the same without one, and is what the project itself uses. It also says here what is in the image, so that there is
-# one list: xtask/src/image/mod.rs.
+# `cargo xtask image` makes the same without one, and is what the project itself uses. What is in it stands there alone: xtask/src/image/mod.rs.
 FROM rust:1.95-bookworm AS build
 WORKDIR /weir
 COPY . .

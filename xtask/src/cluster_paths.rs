@@ -16,7 +16,7 @@ pub const DEFAULT_NAME: &str = "dev";
 
 /// Weir's image, where nobody names another: what `cargo xtask image` makes.
 pub const WEIR_IMAGE: &str = concat!("weir.dev/weir:", env!("CARGO_PKG_VERSION"));
-/// The key that the cluster's mock provider accepts, and no other.
+/// The key that the tests' mock provider accepts, and no other.
 pub const PROVIDER_KEY: &str = "sk-mock-provider-0123456789";
 
 /// A cluster's name, and what follows from it.

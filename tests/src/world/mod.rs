@@ -25,7 +25,7 @@ use cgroup::ControlGroup;
 use run::WeirRun;
 
 /// The key that the mock provider accepts, and that only Weir's configuration holds.
-pub const KEY: &str = "sk-mock-provider-0123456789";
+pub const KEY: &str = xtask::cluster_paths::PROVIDER_KEY;
 
 /// The provider behind the backend's `endpoint`.
 pub const PROVIDER: &str = "203.0.113.10";

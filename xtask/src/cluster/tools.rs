@@ -1,8 +1,9 @@
 //! The cluster's programs that Go builds, kept in the cache by their sources and Go's version.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use xtask::cache;
 
@@ -19,8 +20,9 @@ const APPLETS: &[&str] = &[
     "etcd",
     "helm",
 ];
-/// What the cluster's components say that they are. go.mod has the same: k8s.io/kubernetes.
-const KUBERNETES: (&str, &str, &str) = ("1", "35", "v1.35.4");
+const KUBERNETES_MODULE: &str = include_str!("../../../tests/cluster/kube/go.mod");
+/// After so many packages, a line says how far a build is.
+const PACKAGES_A_LINE: usize = 200;
 
 /// Where the built programs are.
 pub(crate) struct Tools {
@@ -38,7 +40,7 @@ pub(crate) fn build() -> Outcome<Tools> {
         "kube",
         &version,
         "Kubernetes, etcd and helm: about 7 minutes and 3 GB of memory the first time",
-        &stamp(),
+        &stamp(KUBERNETES_MODULE)?,
     )?;
     for applet in APPLETS {
         let link = kubernetes.join(applet);
@@ -59,18 +61,27 @@ pub(crate) fn build() -> Outcome<Tools> {
     })
 }
 
-/// The linker's flags that give Kubernetes its version; without, it says v0.0.0, and helm refuses charts that ask for more.
-fn stamp() -> String {
-    let (major, minor, version) = KUBERNETES;
+/// The linker's flags that give Kubernetes the version of its module; without, it says v0.0.0, and helm refuses charts that ask for more.
+fn stamp(module: &str) -> Outcome<String> {
+    let version = module
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"))
+        .ok_or("tests/cluster/kube/go.mod requires no k8s.io/kubernetes")?;
+    let mut parts = version.split('.');
+    let (Some(major), Some(minor)) = (parts.next(), parts.next()) else {
+        return Err(format!(
+            "tests/cluster/kube/go.mod: {version} is no version of Kubernetes"
+        ));
+    };
     let mut flags = String::from("-s -w");
     for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
         flags.push_str(&format!(
-            " -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
+            " -X {package}.gitVersion=v{version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
              -X {package}.gitTreeState=clean -X {package}.gitCommit=0000000000000000000000000000000000000000 \
              -X {package}.buildDate=1970-01-01T00:00:00Z"
         ));
     }
-    flags
+    Ok(flags)
 }
 
 /// The folder with the built program `name`, from `tests/cluster/NAME`.
@@ -90,18 +101,67 @@ fn program(name: &str, version: &str, what: &str, linker_flags: &str) -> Outcome
     let unfinished = folder.join(format!(".{name}-{}", std::process::id()));
     let mut go = Command::new("go");
     go.current_dir(cache::clone_root().join("tests/cluster").join(name))
-        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"])
+        .args(["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"])
         .args(["-ldflags", linker_flags, "-o"])
         .arg(&unfinished)
         .arg(".")
         .env("CGO_ENABLED", "0")
         .env("GOCACHE", &cache)
         .env_remove("GOFLAGS");
-    step::run(&mut go)?;
+    show_progress(&mut go)?;
     fs::rename(&unfinished, &built).map_err(|error| format!("{}: {error}", built.display()))?;
     Ok(folder)
 }
 
+/// Runs `go build -v`, which names each package once it is compiled: a line for every few of them is enough.
+fn show_progress(go: &mut Command) -> Outcome {
+    let mut child = go
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot run go: {error}"))?;
+    let said = child.stderr.take().ok_or("go's output is not ours")?;
+    let mut packages = 0_usize;
+    for line in BufReader::new(said).lines().map_while(Result::ok) {
+        if line.contains([' ', ':', '#']) {
+            // What it downloads is as good as silence; the rest are errors.
+            if !line.starts_with("go: downloading ") {
+                step::say(&line);
+            }
+            continue;
+        }
+        packages += 1;
+        if packages.is_multiple_of(PACKAGES_A_LINE) {
+            step::say(&format!("{packages} packages compiled"));
+        }
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{}: {status}; what it said is above", step::shown(go)))
+    }
+}
+
 fn make(folder: &Path) -> Outcome {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KUBERNETES_MODULE, stamp};
+
+    #[test]
+    fn kubernetes_is_stamped_with_its_modules_version() {
+        let flags = stamp(KUBERNETES_MODULE).expect("the module requires Kubernetes");
+        assert!(
+            flags.contains("k8s.io/component-base/version.gitVersion=v1."),
+            "{flags}"
+        );
+        let flags = stamp("\tk8s.io/kubernetes v1.99.7\n").expect("it does");
+        assert!(
+            flags.contains(".gitVersion=v1.99.7 ") && flags.contains(".gitMinor=99 "),
+            "{flags}"
+        );
+        assert!(stamp("module x").is_err());
+    }
 }

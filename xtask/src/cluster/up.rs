@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 
-use xtask::cache;
 use xtask::cluster_paths::ClusterPaths;
 
 use super::cgroups::Hierarchies;
 use super::node::{Node, quietly};
 use super::tools::Tools;
 use super::{control_plane, dns, down, images, kubectl, pki, providers};
+use crate::image;
 use crate::setup;
 use crate::step::{self, Outcome};
 
@@ -41,7 +41,7 @@ pub(crate) fn run(paths: &ClusterPaths, arguments: &Arguments) -> Outcome {
     if !arguments.bare && !arguments.built {
         setup::toolchain()?;
         step::say("building weir and the mock provider");
-        step::run(step::cargo(&cache::clone_root()).args(["build", "--locked", "--workspace", "--bins"]))?;
+        step::run(image::cargo_build()?.args(["--workspace", "--bins"]))?;
     }
     let guard = lock()?;
     if is_up(paths) {

@@ -109,3 +109,52 @@ fn digest(path: &Path) -> Outcome<(String, u64)> {
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::SystemTime;
+
+    use serde_json::{Value, json};
+
+    use crate::image::Root;
+    use crate::step;
+
+    #[test]
+    fn the_same_files_give_the_same_bytes_and_the_name_is_in_the_index() {
+        let folder = std::env::temp_dir().join(format!("weir-archive-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("/tmp is writable");
+        let archives = ["one.tar", "other.tar"].map(|name| folder.join(name));
+        for (archive, time) in archives.iter().zip([SystemTime::UNIX_EPOCH, SystemTime::now()]) {
+            let root = Root::beside(archive).expect("/tmp is writable");
+            root.file("etc/hello", "hello\n").expect("/tmp is writable");
+            let file = fs::File::open(root.path("etc/hello")).expect("just written");
+            file.set_modified(time).expect("it is ours");
+            root.folder("tmp", 0o1777).expect("/tmp is writable");
+            root.write(&json!({"User": "1:1"}), "example.test/it:7", archive)
+                .expect("tar is in every Debian");
+        }
+        let [one, other] = archives
+            .each_ref()
+            .map(|archive| fs::read(archive).expect("just written"));
+        assert!(one == other, "the same files gave other bytes");
+        let archive = archives
+            .first()
+            .expect("there are two")
+            .to_string_lossy()
+            .into_owned();
+        let index = step::ask(
+            "tar",
+            &["--extract", "--to-stdout", "--file", &archive, "./index.json"],
+        );
+        let index: Value = serde_json::from_str(&index.expect("there is an index")).expect("it is JSON");
+        let annotations = index
+            .pointer("/manifests/0/annotations")
+            .expect("the manifest has a name");
+        assert_eq!(
+            annotations,
+            &json!({"org.opencontainers.image.ref.name": "7", "io.containerd.image.name": "example.test/it:7"})
+        );
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+}

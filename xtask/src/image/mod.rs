@@ -5,6 +5,7 @@ mod root;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::json;
 use xtask::cache;
@@ -17,6 +18,8 @@ use crate::step::{self, Outcome};
 
 /// The programs in it, with the package that each is built from.
 const PROGRAMS: &[(&str, &str)] = &[("weir", "weir-agent"), ("weir-controller", "weir-controller")];
+/// Where they are.
+const PROGRAMS_FOLDER: &str = "/usr/local/bin";
 /// What a release may weigh. It is fetched by every node.
 const BUDGET: u64 = 40 << 20;
 /// As in `distroless`: a number that no system uses, so that files of the node are not the user's by accident.
@@ -48,18 +51,27 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    /// The folder of what it builds. xtask stands in target/PROFILE, or wherever cargo was told to build.
+    /// The folder of what it builds.
     pub(crate) fn folder(self) -> Outcome<PathBuf> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let target = program
-            .ancestors()
-            .nth(2)
-            .ok_or("xtask stands in no target directory")?;
-        Ok(target.join(match self {
+        Ok(target()?.join(match self {
             Self::Release => "release",
             Self::Dev => "debug",
         }))
     }
+}
+
+/// xtask stands in target/PROFILE, or wherever cargo was told to build.
+fn target() -> Outcome<PathBuf> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let target = program.ancestors().nth(2);
+    Ok(target.ok_or("xtask stands in no target directory")?.to_owned())
+}
+
+/// cargo build, into the directory that [`Profile::folder`] looks in, whatever the environment says.
+pub(crate) fn cargo_build() -> Outcome<Command> {
+    let mut cargo = step::cargo(&cache::clone_root());
+    cargo.args(["build", "--locked", "--target-dir"]).arg(target()?);
+    Ok(cargo)
 }
 
 /// Builds the programs and makes the image.
@@ -97,8 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
 /// Builds the image's programs.
 pub(crate) fn build(profile: Profile) -> Outcome {
-    let mut cargo = step::cargo(&cache::clone_root());
-    cargo.args(["build", "--locked"]);
+    let mut cargo = cargo_build()?;
     if profile == Profile::Release {
         cargo.arg("--release");
     }
@@ -116,8 +127,8 @@ pub(crate) fn write(profile: Profile, reference: &str, archive: &Path) -> Outcom
     root.write(
         &json!({
             "User": format!("{USER}:{USER}"),
-            "Env": ["PATH=/usr/local/bin"],
-            "Entrypoint": ["/usr/local/bin/weir"],
+            "Env": [format!("PATH={PROGRAMS_FOLDER}")],
+            "Entrypoint": [format!("{PROGRAMS_FOLDER}/weir")],
             "Labels": {
                 "org.opencontainers.image.title": "weir",
                 "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
@@ -134,7 +145,7 @@ pub(crate) fn write(profile: Profile, reference: &str, archive: &Path) -> Outcom
 fn fill(root: &Root, profile: Profile) -> Outcome {
     let programs = profile.folder()?;
     for (program, _) in PROGRAMS {
-        root.program(&programs.join(program), &format!("usr/local/bin/{program}"))?;
+        root.program(&programs.join(program), &format!("{PROGRAMS_FOLDER}/{program}"))?;
     }
     root.copy(
         Path::new("/etc/ssl/certs/ca-certificates.crt"),
@@ -149,4 +160,22 @@ fn fill(root: &Root, profile: Profile) -> Outcome {
     // glibc's own default would ask more services than these two, which are a part of libc itself since 2.34.
     root.file("etc/nsswitch.conf", "hosts: files dns\n")?;
     root.folder("tmp", 0o1777)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PROGRAMS_FOLDER, USER};
+
+    #[test]
+    fn the_dockerfile_makes_the_same_image() {
+        let text = include_str!("../../../Dockerfile");
+        let lines: Vec<&str> = text.lines().collect();
+        for line in [
+            format!("USER {USER}:{USER}"),
+            format!("ENV PATH={PROGRAMS_FOLDER}"),
+            format!("ENTRYPOINT [\"{PROGRAMS_FOLDER}/weir\"]"),
+        ] {
+            assert!(lines.contains(&line.as_str()), "{line}");
+        }
+    }
 }
