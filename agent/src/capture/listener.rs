@@ -8,7 +8,7 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use weir_ebpf_common::{MARK_PREFIX, MARK_RANDOM_BITS};
+use weir_ebpf_common::{Enrolment, MARK_PREFIX, MARK_RANDOM_BITS};
 
 use super::sys;
 
@@ -49,6 +49,15 @@ impl Listener {
             v4,
             v6,
         })
+    }
+
+    /// What the programs need to know of it.
+    pub(super) fn enrolment(&self) -> Enrolment {
+        Enrolment {
+            port_v4: self.port_v4,
+            port_v6: self.port_v6,
+            mark: self.mark,
+        }
     }
 
     /// The next connection, whoever opened it. Errors don't end listening: a connection gone before it was taken is

@@ -92,17 +92,20 @@ impl Capture {
     /// Call it inside a tokio runtime with I/O and time.
     pub fn start(settings: &CaptureSettings, cgroup: &Cgroup) -> Result<Self, CaptureError> {
         let listener = Listener::bind().map_err(CaptureError::Listener)?;
-        let loaded = program::load(settings, &listener)?;
-        let origins = Origins::new(loaded.origins, listener.network_namespace);
+        let mut programs = program::load(settings, None)?;
+        let mut maps = program::take_maps(&mut programs, settings)?;
+        maps.enrolments
+            .insert(listener.network_namespace, listener.enrolment(), 0)?;
+        let origins = Origins::new(maps.origins, listener.network_namespace);
         // The first beat comes before the first program can ask for it.
-        let heartbeat = Heartbeat::start(loaded.heartbeat)?;
-        let attachments = Attachments::attach(loaded.programs, cgroup, settings.on_failure)?;
+        let heartbeat = Heartbeat::start(maps.heartbeat)?;
+        let attachments = Attachments::attach(programs, cgroup, settings.on_failure)?;
         Ok(Self {
             heartbeat,
             _attachments: attachments,
             listener,
             origins,
-            counts: Mutex::new(loaded.counts),
+            counts: Mutex::new(maps.counts),
             reset: AtomicU64::new(0),
         })
     }
