@@ -27,6 +27,9 @@ fn client() {
         return;
     };
     let words: Vec<&str> = arguments.split(' ').collect();
+    if words.starts_with(&["agent", "node"]) {
+        return crate::node::serve(&words[2..]);
+    }
     if words[0] == "agent" {
         return crate::agent::serve(&words[1..]);
     }

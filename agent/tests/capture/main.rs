@@ -8,6 +8,8 @@ mod agent_lost;
 mod client;
 mod connects;
 mod left_alone;
+mod node;
+mod pod;
 mod quic;
 mod runs;
 mod support;
