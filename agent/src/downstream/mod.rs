@@ -20,7 +20,7 @@ use crate::capture::{CapturedConnection, Origin};
 use crate::exchange::{Connection, Services};
 use crate::telemetry::record::ConnectionKind;
 use crate::trust::{DistrustReporter, LocalAuthority, is_distrust, may_be_distrust};
-use crate::upstream::{self, Protocol};
+use crate::upstream::Protocol;
 use distrusted::Distrusted;
 use first_bytes::FirstBytes;
 use replay::Replay;
@@ -59,7 +59,13 @@ impl Downstream {
     /// Its stages are boxed each: together they are large, and most are over when a connection comes to rest for minutes.
     async fn sort(&self, stream: TcpStream, origin: &Origin) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let mut first = match Box::pin(FirstBytes::read(stream, origin.destination)).await {
+        let mut first = match Box::pin(FirstBytes::read(
+            stream,
+            origin.destination,
+            &self.services.dialler,
+        ))
+        .await
+        {
             Ok(first) => first,
             Err(error) => {
                 self.count_refused();
@@ -181,7 +187,7 @@ impl Downstream {
         } = first;
         let server = match server {
             Some(server) => server,
-            None => match upstream::dial(origin.destination).await {
+            None => match self.services.dialler.dial(origin.destination).await {
                 Ok(server) => server,
                 Err(error) => {
                     self.count_refused();

@@ -21,7 +21,7 @@ use crate::policy::{FileSource, SnapshotHandle};
 use crate::telemetry::record::Workload;
 use crate::telemetry::{AccessLog, MetricsServer, Telemetry};
 use crate::trust::{self, LocalAuthority, TrustFiles};
-use crate::upstream::{Upstream, UpstreamTls};
+use crate::upstream::{Dialler, Upstream, UpstreamTls};
 
 /// How long connections may take to end once every process that opened them has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
@@ -81,7 +81,8 @@ impl Agent {
             }),
             snapshot: snapshot.clone(),
             telemetry: telemetry.clone(),
-            upstream: Upstream::new(UpstreamTls::new(trust::upstream_roots()?)),
+            upstream: Arc::new(Upstream::new(UpstreamTls::new(trust::upstream_roots()?))),
+            dialler: Dialler::own(),
         };
         let downstream = Arc::new(Downstream::new(Arc::new(services), authority));
 
