@@ -156,12 +156,10 @@ impl NodeCapture {
             listener,
             origins: Arc::clone(&self.origins),
         };
-        if let Err(error) = self.attach(pod, on_failure) {
-            if let Err(undoing) = self.release(&capture) {
-                tracing::warn!(pod = %pod.uid, "what was attached could not be detached: {undoing}");
-            }
-            return Err(error);
-        }
+        self.attach(pod, on_failure).inspect_err(|_| {
+            // What is attached stays: a pod that an agent before us has shut must not be opened by a failure of ours.
+            let _ = self.enrolments.lock().remove(&namespace);
+        })?;
         Ok(capture)
     }
 
