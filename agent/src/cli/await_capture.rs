@@ -56,7 +56,7 @@ pub(super) fn main(arguments: &Arguments) -> ExitCode {
             told = Instant::now();
             tracing::info!(
                 "waiting for Weir's agent on this node to capture this pod ({why}); is the weir-agent pod of this node ready? \
-                 `kubectl get pods -A -o wide -l app.kubernetes.io/name=weir-agent` shows it"
+                 `kubectl get pods -A -o wide -l app.kubernetes.io/component=agent` shows it"
             );
         }
         std::thread::sleep(PAUSE);
@@ -82,21 +82,31 @@ fn ask(address: SocketAddr) -> io::Result<String> {
         .ok_or_else(|| io::Error::other("somebody else answered"))
 }
 
-/// `30s`, `2m`, `1h`, or seconds.
+/// As Go and Kubernetes write times: `30s`, `2m`, `1m30s`, `500ms`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) => (number, &text[number.len()..]),
-        None => (text, "s"),
-    };
-    let seconds = match unit {
-        "m" => 60,
-        "h" => 3600,
-        _ => 1,
-    };
-    number
-        .parse::<u32>()
-        .map(|number| Duration::from_secs(u64::from(number) * seconds))
-        .map_err(|_| "write a time as 30s or 2m".to_owned())
+    let wrong = || "write a time as 30s, 2m or 1m30s".to_owned();
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, after) = rest.split_at(digits);
+        let letters = after.bytes().take_while(u8::is_ascii_lowercase).count();
+        let (unit, after) = after.split_at(letters);
+        let number: u32 = number.parse().map_err(|_| wrong())?;
+        let unit = match unit {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3600),
+            _ => return Err(wrong()),
+        };
+        total = unit
+            .checked_mul(number)
+            .and_then(|more| total.checked_add(more))
+            .ok_or_else(wrong)?;
+        rest = after;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
 #[cfg(test)]
@@ -105,10 +115,16 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        for (text, seconds) in [("30s", 30), ("2m", 120), ("1h", 3600), ("5", 5)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
+        for (text, seconds) in [
+            ("30s", 30.0),
+            ("2m", 120.0),
+            ("1h", 3600.0),
+            ("1m30s", 90.0),
+            ("500ms", 0.5),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)));
         }
-        for text in ["", "s", "-1s", "1d", "1.5s"] {
+        for text in ["", "5", "s", "-1s", "1d", "1.5s", "1s ", "99999999999s"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

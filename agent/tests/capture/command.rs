@@ -23,13 +23,17 @@ use crate::{
     support::{LOCAL_V4, in_namespace},
 };
 
+/// All that the chart gives the agent.
+const CAPABILITIES: &str = "+sys_admin,+net_admin,+sys_ptrace";
+
 const HOST: &str = "api.openai.com";
 
 /// A node with one pod, a provider inside of the pod, and a controller.
 struct Scene {
     runtime: Runtime,
-    node: Node,
+    // In the order of their end.
     pod: Pod,
+    node: Node,
     folder: TempDir,
     controller: Controller,
 }
@@ -68,7 +72,9 @@ impl Scene {
 
     fn agent(&self) -> AgentProcess {
         let log = fs::File::create(self.file("agent.log")).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_weir"))
+        let process = Command::new("setpriv")
+            .arg(format!("--bounding-set=-all,{CAPABILITIES}"))
+            .arg(env!("CARGO_BIN_EXE_weir"))
             .args([
                 "agent",
                 "--node",

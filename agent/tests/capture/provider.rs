@@ -54,33 +54,32 @@ pub(crate) fn start(pod: &Pod, host: &str, folder: &Path) -> PathBuf {
 
 fn answer<S: Read + Write>(stream: S, peer: &str) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
+    let (mut length, mut authorization) = (0, String::new());
     loop {
-        let (mut length, mut authorization) = (0, String::new());
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            match line.trim_end().split_once(": ") {
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.parse().unwrap();
-                }
-                Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
-                    value.clone_into(&mut authorization);
-                }
-                None if line.trim_end().is_empty() => break,
-                _ => {}
-            }
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
         }
-        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
-        let body = format!(
-            r#"{{"object":"chat.completion","model":"gpt-4o","authorization":"{authorization}","peer":"{peer}","choices":[],"usage":{{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}}}"#
-        );
-        write!(
-            reader.get_mut(),
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        reader.get_mut().flush()?;
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().unwrap();
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                value.clone_into(&mut authorization);
+            }
+            None if line.trim_end().is_empty() => break,
+            _ => {}
+        }
     }
+    std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
+    let body = format!(
+        r#"{{"object":"chat.completion","model":"gpt-4o","authorization":"{authorization}","peer":"{peer}","choices":[],"usage":{{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}}}"#
+    );
+    let stream = reader.get_mut();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    stream.flush()
 }
