@@ -6,6 +6,7 @@ pub mod capture;
 pub mod cli;
 pub mod downstream;
 pub mod exchange;
+pub mod lifecycle;
 pub mod policy;
 pub mod telemetry;
 pub mod trust;

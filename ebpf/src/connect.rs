@@ -1,9 +1,7 @@
 //! connect(): redirects a dial to the listener, and remembers of its socket where it was going.
 
 use aya_ebpf::{
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_netns_cookie,
-    },
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid},
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
 };
@@ -11,7 +9,7 @@ use weir_ebpf_common::{Counter, LOOPBACK_V4, LOOPBACK_V6_LAST, MAPPED_PREFIX, Or
 
 use crate::{
     dial::{ALLOW, Destination, Dial, is_captured_port},
-    listener,
+    listener, quic,
     settings::{FAIL_CLOSED, SOCKETS, count},
 };
 
@@ -20,6 +18,7 @@ fn weir_connect4(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
     let destination = Destination::V4(dial.address_v4());
     if !dial.is_tcp() {
+        quic::note(&dial);
         return ALLOW;
     }
     match capture(&dial, destination) {
@@ -38,6 +37,7 @@ fn weir_connect6(context: SockAddrContext) -> i32 {
     let dial = Dial::new(&context);
     let destination = Destination::from_v6(dial.address_v6());
     if !dial.is_tcp() {
+        quic::note(&dial);
         return ALLOW;
     }
     match capture(&dial, destination) {
@@ -73,8 +73,9 @@ fn capture(dial: &Dial, destination: Destination) -> Outcome {
         return Outcome::LeaveAlone;
     }
     let through_v4 = matches!(destination, Destination::V4(_));
-    if let Some(listener) = listener::find(dial.as_ptr(), through_v4)
-        && remember(dial, destination, port, through_v4)
+    let namespace = dial.network_namespace();
+    if let Some(listener) = listener::find(dial.as_ptr(), namespace, through_v4)
+        && remember(dial, namespace, destination, port, through_v4)
     {
         count(Counter::Captured);
         return Outcome::Redirect(listener);
@@ -97,10 +98,9 @@ fn forget(dial: &Dial) {
 
 /// False if the kernel has no room for the record: the connection then can't be captured.
 #[inline(always)]
-fn remember(dial: &Dial, destination: Destination, port: u16, through_v4: bool) -> bool {
+fn remember(dial: &Dial, namespace: u64, destination: Destination, port: u16, through_v4: bool) -> bool {
     let record = SocketRecord {
-        // SAFETY: a live context.
-        network_namespace: unsafe { bpf_get_netns_cookie(dial.as_ptr()) },
+        network_namespace: namespace,
         origin: OriginRecord {
             address: destination.words(),
             port,

@@ -5,7 +5,7 @@ use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 use aya_ebpf::{
     EbpfContext,
     bindings::{bpf_sock, bpf_sock_addr},
-    helpers::{bpf_set_retval, generated::bpf_get_socket_cookie},
+    helpers::{bpf_get_netns_cookie, bpf_set_retval, generated::bpf_get_socket_cookie},
     maps::lpm_trie::Key,
     programs::SockAddrContext,
 };
@@ -134,6 +134,13 @@ impl Dial {
     pub(crate) fn socket_cookie(&self) -> u64 {
         // SAFETY: a live context.
         unsafe { bpf_get_socket_cookie(self.as_ptr()) }
+    }
+
+    /// The cookie of the socket's network namespace.
+    #[inline(always)]
+    pub(crate) fn network_namespace(&self) -> u64 {
+        // SAFETY: a live context.
+        unsafe { bpf_get_netns_cookie(self.as_ptr()) }
     }
 
     /// Refuses the call: ECONNREFUSED where the kernel lets us say so, EPERM elsewhere.

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use weir_ebpf_common::{LOOPBACK_V4, LOOPBACK_V6_LAST, NO_HEARTBEAT};
 
-use crate::settings::{HEARTBEAT, HEARTBEAT_BOUND, LISTENER_MARK, LISTENER_PORT_V4, LISTENER_PORT_V6};
+use crate::settings::{ENROLMENTS, HEARTBEAT, HEARTBEAT_BOUND};
 
 const TCP_LISTEN: u32 = 10;
 /// "The network namespace of the context": the socket's own.
@@ -15,23 +15,25 @@ const CURRENT_NAMESPACE: u64 = u64::MAX;
 const SIZE_V4: u32 = 12;
 const SIZE_V6: u32 = 36;
 
-/// The port of the listener on 127.0.0.1 (or [::1]) in the socket's network namespace, if the agent listens there and
-/// its heartbeat is fresh.
+/// The port of the listener on 127.0.0.1 (or [::1]) in the socket's network namespace (its cookie), if the agent listens
+/// there and its heartbeat is fresh.
 #[inline(always)]
-pub(crate) fn find(context: *mut core::ffi::c_void, through_v4: bool) -> Option<u16> {
+pub(crate) fn find(context: *mut core::ffi::c_void, namespace: u64, through_v4: bool) -> Option<u16> {
     if !heart_beats() {
         return None;
     }
+    // SAFETY: copied at once; a torn read could only fail the look-up below, by a port or a mark that nobody has.
+    let enrolment = unsafe { ENROLMENTS.get(namespace) }.copied()?;
     // SAFETY: all-zero is a valid value of this union of integers.
     let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
     let (port, size) = if through_v4 {
-        let port = LISTENER_PORT_V4.load();
+        let port = enrolment.port_v4;
         // No source: only a listener can match.
         tuple.__bindgen_anon_1.ipv4.daddr = LOOPBACK_V4;
         tuple.__bindgen_anon_1.ipv4.dport = port.to_be();
         (port, SIZE_V4)
     } else {
-        let port = LISTENER_PORT_V6.load();
+        let port = enrolment.port_v6;
         tuple.__bindgen_anon_1.ipv6.daddr = [0, 0, 0, LOOPBACK_V6_LAST];
         tuple.__bindgen_anon_1.ipv6.dport = port.to_be();
         (port, SIZE_V6)
@@ -45,7 +47,7 @@ pub(crate) fn find(context: *mut core::ffi::c_void, through_v4: bool) -> Option<
         return None;
     }
     // SAFETY: not null, referenced by us until the release.
-    let ours = unsafe { (*socket).state == TCP_LISTEN && (*socket).mark == LISTENER_MARK.load() };
+    let ours = unsafe { (*socket).state == TCP_LISTEN && (*socket).mark == enrolment.mark };
     // SAFETY: the reference of the look-up.
     unsafe { bpf_sk_release(socket.cast()) };
     ours.then_some(port)

@@ -7,6 +7,7 @@
 
 use aya_ebpf::{
     EbpfContext,
+    helpers::generated::bpf_get_socket_cookie,
     macros::{cgroup_skb, cgroup_sock_addr},
     programs::{SkBuffContext, SockAddrContext},
 };
@@ -15,7 +16,7 @@ use weir_ebpf_common::{AddressWords, Counter, QUIC_PORT};
 use crate::{
     dial::{ALLOW, Destination, Dial, PROTOCOL_UDP, is_captured_port},
     listener,
-    settings::{FAIL_CLOSED, count},
+    settings::{DATAGRAMS, FAIL_CLOSED, count},
 };
 
 const PASS: i32 = 1;
@@ -35,18 +36,38 @@ fn weir_sendmsg6(context: SockAddrContext) -> i32 {
 
 #[inline(always)]
 fn on_send(dial: &Dial, destination: Destination) -> i32 {
-    if dial.is_udp() && dial.port() == QUIC_PORT && is_refused(dial.as_ptr(), destination) {
+    if dial.is_udp()
+        && dial.port() == QUIC_PORT
+        && is_refused(dial.as_ptr(), Some(dial.network_namespace()), destination)
+    {
         return dial.refuse();
     }
     ALLOW
 }
 
+/// Remembers a UDP socket that is connected to port 443, for when its packets leave.
+#[inline(always)]
+pub(crate) fn note(dial: &Dial) {
+    if dial.is_udp() && dial.port() == QUIC_PORT {
+        let _ = DATAGRAMS.insert(dial.socket_cookie(), dial.network_namespace(), 0);
+    }
+}
+
 #[cgroup_skb(egress)]
 fn weir_egress(packet: SkBuffContext) -> i32 {
     match quic_destination(&packet) {
-        Some(destination) if is_refused(packet.as_ptr(), destination) => DROP,
+        Some(destination) if is_refused(packet.as_ptr(), sender(&packet), destination) => DROP,
         _ => PASS,
     }
+}
+
+/// The network namespace of a packet's socket, if it was connected while we looked.
+#[inline(always)]
+fn sender(packet: &SkBuffContext) -> Option<u64> {
+    // SAFETY: a live context.
+    let cookie = unsafe { bpf_get_socket_cookie(packet.as_ptr()) };
+    // SAFETY: copied at once; a word is never torn.
+    unsafe { DATAGRAMS.get(cookie) }.copied()
 }
 
 /// Where a packet to UDP 443 goes; None for every other packet.
@@ -97,13 +118,15 @@ fn quic_destination(packet: &SkBuffContext) -> Option<Destination> {
 }
 
 /// With the agent away QUIC follows the failure policy, as TCP does. The IPv4 listener stands for the agent: it is always
-/// there.
+/// there. No namespace: a connected socket from before the capture, which nobody answers for.
 #[inline(always)]
-fn is_refused(context: *mut core::ffi::c_void, destination: Destination) -> bool {
+fn is_refused(context: *mut core::ffi::c_void, namespace: Option<u64>, destination: Destination) -> bool {
     if !is_captured_port(QUIC_PORT) || destination.is_left_alone() {
         return false;
     }
-    if listener::find(context, true).is_some() {
+    if let Some(namespace) = namespace
+        && listener::find(context, namespace, true).is_some()
+    {
         count(Counter::QuicRefused);
         return true;
     }

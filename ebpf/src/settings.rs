@@ -6,21 +6,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
 };
 use weir_ebpf_common::{
-    COUNTERS, Counter, EXCLUDED_CAPACITY, ORIGIN_CAPACITY, OriginRecord, PORT_CAPACITY, SOCKET_CAPACITY,
-    SocketRecord, SourceKey,
+    COUNTERS, Counter, DATAGRAM_CAPACITY, ENROLMENT_CAPACITY, EXCLUDED_CAPACITY, Enrolment, ORIGIN_CAPACITY,
+    OriginRecord, PORT_CAPACITY, SOCKET_CAPACITY, SocketRecord, SourceKey,
 };
-
-/// The listener's port on 127.0.0.1, host byte order.
-#[unsafe(no_mangle)]
-pub(crate) static LISTENER_PORT_V4: Global<u16> = Global::new(0);
-
-/// The listener's port on [::1], host byte order; 0 if there is none.
-#[unsafe(no_mangle)]
-pub(crate) static LISTENER_PORT_V6: Global<u16> = Global::new(0);
-
-/// The mark that the listener carries: another socket on that port is not ours.
-#[unsafe(no_mangle)]
-pub(crate) static LISTENER_MARK: Global<u32> = Global::new(0);
 
 /// 1: refuse what can't be captured. 0: let it through.
 #[unsafe(no_mangle)]
@@ -38,6 +26,16 @@ pub(crate) static CAN_SET_RETVAL: Global<u8> = Global::new(0);
 /// 1 if any network is excluded: saves two look-ups where none is.
 #[unsafe(no_mangle)]
 pub(crate) static HAS_EXCLUDED: Global<u8> = Global::new(0);
+
+/// Where the agent listens, by the network namespace's cookie: one set of programs serves all pods of a node. Not there:
+/// nobody listens, and the failure policy decides.
+#[map]
+pub(crate) static ENROLMENTS: HashMap<u64, Enrolment> = HashMap::with_max_entries(ENROLMENT_CAPACITY, 0);
+
+/// The network namespace of each UDP socket that was connected to port 443, by the socket's cookie: where its packets
+/// leave, the kernel tells the namespace only since 6.15.
+#[map]
+pub(crate) static DATAGRAMS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(DATAGRAM_CAPACITY, 0);
 
 /// The captured ports, host byte order.
 #[map]

@@ -17,10 +17,14 @@ use super::{
 };
 
 /// These only serve what was captured. They come first, so that nothing is captured without them.
-const SERVING: [&str; 3] = ["weir_sock_ops", "weir_getpeername4", "weir_getpeername6"];
+pub(super) const SERVING: [(&str, AttachType); 3] = [
+    ("weir_sock_ops", AttachType::SocketOperations),
+    ("weir_getpeername4", AttachType::PeerName4),
+    ("weir_getpeername6", AttachType::PeerName6),
+];
 
 /// These redirect and refuse.
-const DECIDING: [(&str, AttachType); 5] = [
+pub(super) const DECIDING: [(&str, AttachType); 5] = [
     ("weir_egress", AttachType::EgressPackets),
     ("weir_connect4", AttachType::Connect4),
     ("weir_connect6", AttachType::Connect6),
@@ -48,7 +52,7 @@ impl Attachments {
             cgroup: cgroup.directory()?,
             programs,
         };
-        for name in SERVING {
+        for (name, _) in SERVING {
             attachments
                 .link(name)
                 .map_err(|error| CaptureError::attaching(name, error))?;

@@ -71,14 +71,19 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// Finds the mount point in /proc/mounts (it is at /sys/fs/cgroup/unified beside cgroup v1) and this process's own
-    /// cgroup in /proc/self/cgroup.
-    pub fn find() -> Result<Self, CgroupError> {
-        let read = |path: &'static str| fs::read(path).map_err(file_error(Path::new(path), "read"));
+    /// Where cgroup2 is mounted, at least once.
+    pub fn mounts() -> Result<Vec<PathBuf>, CgroupError> {
         let mounts = mount_points(&read("/proc/mounts")?);
         if mounts.is_empty() {
             return Err(CgroupError::NotMounted);
         }
+        Ok(mounts)
+    }
+
+    /// Finds the mount point in /proc/mounts (it is at /sys/fs/cgroup/unified beside cgroup v1) and this process's own
+    /// cgroup in /proc/self/cgroup.
+    pub fn find() -> Result<Self, CgroupError> {
+        let mounts = Self::mounts()?;
         let own = own_cgroup(&read("/proc/self/cgroup")?).ok_or(CgroupError::NotMounted)?;
         mounts
             .into_iter()
@@ -89,6 +94,10 @@ impl Hierarchy {
                 own: own.display().to_string(),
             })
     }
+}
+
+fn read(path: &'static str) -> Result<Vec<u8>, CgroupError> {
+    fs::read(path).map_err(file_error(Path::new(path), "read"))
 }
 
 /// Where cgroup2 is mounted, by the text of /proc/mounts.

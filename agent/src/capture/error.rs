@@ -1,11 +1,12 @@
 //! Why a capture could not be started.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use thiserror::Error;
 
-use super::cgroup::CgroupError;
+use super::{cgroup::CgroupError, pods::PodUid};
 
 /// Why a capture could not be started. [`super::preflight::check`] finds the usual reasons before.
 #[derive(Debug, Error)]
@@ -53,6 +54,28 @@ pub enum CaptureError {
          without BPF_F_ALLOW_MULTI): find it with `bpftool cgroup tree`, or start Weir from another cgroup"
     )]
     Occupied(&'static str),
+    /// Between finding a pod and attaching to it another took its place; the next look will find that one.
+    #[error("the cgroup of pod {0} is not the one that was found")]
+    Replaced(PodUid),
+    /// There is no bpffs to pin anything in.
+    #[error(
+        "{path} is no bpffs: mount one (`mount -t bpf bpf {path}`; systemd does so at boot), and in a pod mount it by hostPath"
+    )]
+    NoBpffs {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A pin, or a folder of them.
+    #[error("{}: could not {action}: {error} (pinning needs CAP_BPF, and write access to this bpffs)", path.display())]
+    Pin {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What came of it.
+        #[source]
+        error: io::Error,
+    },
     /// The cgroup itself.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -75,6 +98,14 @@ impl CaptureError {
                 name: name.to_owned(),
                 error,
             },
+        }
+    }
+
+    pub(super) fn pin<'a>(path: &'a Path, action: &'static str) -> impl Fn(io::Error) -> Self + 'a {
+        move |error| Self::Pin {
+            path: path.to_owned(),
+            action,
+            error,
         }
     }
 

@@ -23,14 +23,15 @@ mod error;
 mod heartbeat;
 mod kernel;
 mod listener;
+mod namespace;
+mod node;
 mod origin;
+pub mod pods;
 pub mod preflight;
 mod program;
 mod runs;
 mod settings;
 mod sys;
-
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::{MapData, PerCpuArray};
 use parking_lot::Mutex;
@@ -39,13 +40,15 @@ use weir_ebpf_common::Counter;
 
 pub use cgroup::{Cgroup, CgroupError, Hierarchy};
 pub use error::CaptureError;
+pub use namespace::{NamespaceIdentity, NetworkNamespace};
+pub use node::{NodeCapture, PodCapture, PodSandbox};
 pub use origin::Origin;
 pub use runs::{Run, RunDirectory, RunError, Sweep};
 pub use settings::{CaptureSettings, FailurePolicy};
 
 use attach::Attachments;
 use heartbeat::Heartbeat;
-use listener::Listener;
+use listener::{Listener, Sockets};
 use origin::Origins;
 
 /// A connection that an app of the cgroup opened, and where it was going.
@@ -72,6 +75,19 @@ pub struct CaptureCounts {
     pub reset: u64,
 }
 
+impl CaptureCounts {
+    fn read(counts: &PerCpuArray<MapData, u64>, reset: u64) -> Result<Self, CaptureError> {
+        let total = |counter: Counter| counts.get(&(counter as u32), 0).map(|each| each.iter().sum());
+        Ok(Self {
+            captured: total(Counter::Captured)?,
+            passed: total(Counter::Passed)?,
+            refused: total(Counter::Refused)?,
+            quic_refused: total(Counter::QuicRefused)?,
+            reset,
+        })
+    }
+}
+
 /// The capture of one cgroup: loaded programs, attached, and the listener that they redirect to.
 ///
 /// Dropping it detaches the programs; connections already handed out live on.
@@ -82,7 +98,6 @@ pub struct Capture {
     listener: Listener,
     origins: Origins,
     counts: Mutex<PerCpuArray<MapData, u64>>,
-    reset: AtomicU64,
 }
 
 impl Capture {
@@ -91,41 +106,30 @@ impl Capture {
     ///
     /// Call it inside a tokio runtime with I/O and time.
     pub fn start(settings: &CaptureSettings, cgroup: &Cgroup) -> Result<Self, CaptureError> {
-        let listener = Listener::bind().map_err(CaptureError::Listener)?;
-        let loaded = program::load(settings, &listener)?;
-        let origins = Origins::new(loaded.origins, listener.network_namespace);
+        let listener = Sockets::open(0)
+            .and_then(Listener::new)
+            .map_err(CaptureError::Listener)?;
+        let mut programs = program::load(settings, None)?;
+        let mut maps = program::take_maps(&mut programs, settings)?;
+        maps.enrolments
+            .insert(listener.network_namespace, listener.enrolment(), 0)?;
+        let origins = Origins::new(maps.origins);
         // The first beat comes before the first program can ask for it.
-        let heartbeat = Heartbeat::start(loaded.heartbeat)?;
-        let attachments = Attachments::attach(loaded.programs, cgroup, settings.on_failure)?;
+        let heartbeat = Heartbeat::start(maps.heartbeat)?;
+        let attachments = Attachments::attach(programs, cgroup, settings.on_failure)?;
         Ok(Self {
             heartbeat,
             _attachments: attachments,
             listener,
             origins,
-            counts: Mutex::new(loaded.counts),
-            reset: AtomicU64::new(0),
+            counts: Mutex::new(maps.counts),
         })
     }
 
     /// The next captured connection. A connection without an original destination (someone dialled the listener) is
     /// reset and counted: Weir never guesses. Errors of accept are waited out. Cancelling loses no connection.
     pub async fn accept(&self) -> CapturedConnection {
-        loop {
-            let (stream, source) = self.listener.accept().await;
-            match self.origins.take(source) {
-                Ok(Some(origin)) => {
-                    // Bytes are forwarded as they come.
-                    let _ = stream.set_nodelay(true);
-                    return CapturedConnection { stream, origin };
-                }
-                Ok(None) => tracing::debug!(%source, "reset: dialled the listener itself"),
-                Err(error) => {
-                    tracing::warn!(%source, %error, "reset: its original destination could not be read")
-                }
-            }
-            self.reset.fetch_add(1, Ordering::Relaxed);
-            listener::reset(stream);
-        }
+        self.listener.captured(&self.origins).await
     }
 
     /// The listener's ports on 127.0.0.1 and, where there is IPv6, on `[::1]`.
@@ -138,15 +142,7 @@ impl Capture {
 
     /// What became of the connections so far.
     pub fn counts(&self) -> Result<CaptureCounts, CaptureError> {
-        let counts = self.counts.lock();
-        let total = |counter: Counter| counts.get(&(counter as u32), 0).map(|each| each.iter().sum());
-        Ok(CaptureCounts {
-            captured: total(Counter::Captured)?,
-            passed: total(Counter::Passed)?,
-            refused: total(Counter::Refused)?,
-            quic_refused: total(Counter::QuicRefused)?,
-            reset: self.reset.load(Ordering::Relaxed),
-        })
+        CaptureCounts::read(&self.counts.lock(), self.listener.resets())
     }
 
     /// Ends capture and leaves nothing: what the cgroup's processes dial next goes where they dial it.

@@ -47,28 +47,26 @@ impl From<OriginRecord> for Origin {
 }
 
 /// The records that sock_ops leaves for connections not yet accepted.
+#[derive(Debug)]
 pub(super) struct Origins {
     records: Mutex<HashMap<MapData, SourceKey, OriginRecord>>,
-    network_namespace: u64,
 }
 
 impl Origins {
-    /// `network_namespace`: the cookie of the listener's namespace.
-    pub(super) fn new(records: HashMap<MapData, SourceKey, OriginRecord>, network_namespace: u64) -> Self {
+    pub(super) fn new(records: HashMap<MapData, SourceKey, OriginRecord>) -> Self {
         Self {
             records: Mutex::new(records),
-            network_namespace,
         }
     }
 
-    /// Takes the record of the connection that came from `source`: a second connection from there must bring its own.
-    /// None if it wasn't captured.
-    pub(super) fn take(&self, source: SocketAddr) -> Result<Option<Origin>, MapError> {
-        let key = SourceKey::new(
-            self.network_namespace,
-            address_to_words(source.ip()),
-            source.port(),
-        );
+    /// Takes the record of the connection that came from `source` in a network namespace (its cookie): a second connection
+    /// from there must bring its own. None if it wasn't captured.
+    pub(super) fn take(
+        &self,
+        network_namespace: u64,
+        source: SocketAddr,
+    ) -> Result<Option<Origin>, MapError> {
+        let key = SourceKey::new(network_namespace, address_to_words(source.ip()), source.port());
         let mut records = self.records.lock();
         let record = match records.get(&key, 0) {
             Ok(record) => record,

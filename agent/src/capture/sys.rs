@@ -1,6 +1,8 @@
 //! The system calls of capture that no crate offers safely.
 #![allow(unsafe_code, reason = "raw system calls, each with its reason")]
 
+pub(super) mod links;
+
 use std::{
     fs::File,
     io,
@@ -16,15 +18,18 @@ const BPF_PROG_ATTACH: libc::c_long = 8;
 const BPF_PROG_DETACH: libc::c_long = 9;
 const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
 
-/// The kernel's `enum bpf_attach_type`, as far as it outlives the agent here.
+/// The kernel's `enum bpf_attach_type`, as far as Weir has programs for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum AttachType {
     EgressPackets = 1,
+    SocketOperations = 3,
     Connect4 = 10,
     Connect6 = 11,
     SendMessage4 = 14,
     SendMessage6 = 15,
+    PeerName4 = 29,
+    PeerName6 = 30,
 }
 
 /// The members of `union bpf_attr` for BPF_PROG_ATTACH and BPF_PROG_DETACH.

@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand.
 
+mod agent;
+mod await_capture;
 mod log;
 mod run;
 
@@ -19,6 +21,10 @@ struct Arguments {
 enum Command {
     /// Run a command with its AI traffic intercepted.
     Run(run::Arguments),
+    /// Capture the pods of a node, as the controller says: what the DaemonSet runs.
+    Agent(agent::Arguments),
+    /// Wait until this pod is captured: what its init container runs.
+    AwaitCapture(await_capture::Arguments),
 }
 
 /// Weir itself failed: as env(1), nohup(1) and their like have it.
@@ -41,5 +47,7 @@ pub fn main() -> ExitCode {
     log::start();
     match arguments.command {
         Command::Run(arguments) => run::main(arguments),
+        Command::Agent(arguments) => agent::main(arguments),
+        Command::AwaitCapture(arguments) => await_capture::main(&arguments),
     }
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::sniff::{Sniffer, Verdict};
-use crate::upstream;
+use crate::upstream::Dialler;
 
 /// How long a client may be silent before the server is asked whether it speaks first.
 const LONGEST_SILENCE: Duration = Duration::from_millis(200);
@@ -29,8 +29,12 @@ pub(super) struct FirstBytes {
 
 impl FirstBytes {
     /// Reads until there is a verdict. The error is the client's: it has gone, or stopped in the middle of a hello.
-    pub(super) async fn read(mut stream: TcpStream, destination: SocketAddr) -> io::Result<Self> {
-        let server = match who_speaks_first(&stream, destination).await? {
+    pub(super) async fn read(
+        mut stream: TcpStream,
+        destination: SocketAddr,
+        dialler: &Dialler,
+    ) -> io::Result<Self> {
+        let server = match who_speaks_first(&stream, destination, dialler).await? {
             First::Client(server) => server,
             First::Server(server) => {
                 let (bytes, verdict) = (Bytes::new(), Verdict::Other);
@@ -74,7 +78,11 @@ enum First {
     Server(TcpStream),
 }
 
-async fn who_speaks_first(client: &TcpStream, destination: SocketAddr) -> io::Result<First> {
+async fn who_speaks_first(
+    client: &TcpStream,
+    destination: SocketAddr,
+    dialler: &Dialler,
+) -> io::Result<First> {
     // `peek` and not `readable`: a socket fresh from accept counts as readable until a read has shown that it isn't.
     if let Ok(spoken) = timeout(LONGEST_SILENCE, client.peek(&mut [0])).await {
         spoken?;
@@ -87,7 +95,7 @@ async fn who_speaks_first(client: &TcpStream, destination: SocketAddr) -> io::Re
             spoken?;
             return Ok(First::Client(None));
         }
-        dialled = upstream::dial(destination) => dialled,
+        dialled = dialler.dial(destination) => dialled,
     };
     // A server that cannot be reached says nothing; a backend's endpoint may stand in for it.
     let Ok(server) = dialled else {

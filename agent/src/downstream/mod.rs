@@ -1,5 +1,6 @@
 //! From a captured connection to what it is: relayed, or served.
 
+pub mod captured;
 mod distrusted;
 mod first_bytes;
 pub(crate) mod host;
@@ -11,6 +12,7 @@ mod tls;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -19,31 +21,53 @@ use weir_api::Backend;
 use crate::capture::{CapturedConnection, Origin};
 use crate::exchange::{Connection, Services};
 use crate::telemetry::record::ConnectionKind;
-use crate::trust::{DistrustReporter, LocalAuthority, is_distrust, may_be_distrust};
-use crate::upstream::{self, Protocol};
+use crate::trust::{DistrustReporter, is_distrust, may_be_distrust};
+use crate::upstream::Protocol;
 use distrusted::Distrusted;
 use first_bytes::FirstBytes;
 use replay::Replay;
 use sniff::Verdict;
-use tls::Terminator;
+pub use tls::Terminator;
 
 /// Serves captured connections.
 #[derive(Debug)]
 pub struct Downstream {
     services: Arc<Services>,
-    terminator: Terminator,
+    terminator: Arc<Terminator>,
     distrusted: Distrusted,
     distrust_reporter: DistrustReporter,
+    /// Everything is relayed, and counted by host.
+    observes: bool,
+    /// What `weir await-capture` is told.
+    introduction: Option<String>,
 }
 
 impl Downstream {
-    /// Serves with these services, and leaves of this authority.
-    pub fn new(services: Arc<Services>, authority: Arc<LocalAuthority>) -> Self {
+    /// Serves one workload. `root`: the file of our root as the workload sees it, for who does not trust it.
+    pub fn new(services: Arc<Services>, terminator: Arc<Terminator>, root: &Path) -> Self {
         Self {
             services,
+            terminator,
             distrusted: Distrusted::default(),
-            distrust_reporter: DistrustReporter::new(authority.certificate_path()),
-            terminator: Terminator::new(authority),
+            distrust_reporter: DistrustReporter::new(root),
+            observes: false,
+            introduction: None,
+        }
+    }
+
+    /// Opens no TLS: relays everything, and counts it by host.
+    pub fn observing(self) -> Self {
+        Self {
+            observes: true,
+            ..self
+        }
+    }
+
+    /// Answers `weir await-capture` with this line.
+    pub fn introduced_as(self, line: String) -> Self {
+        Self {
+            introduction: Some(line),
+            ..self
         }
     }
 
@@ -59,7 +83,13 @@ impl Downstream {
     /// Its stages are boxed each: together they are large, and most are over when a connection comes to rest for minutes.
     async fn sort(&self, stream: TcpStream, origin: &Origin) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let mut first = match Box::pin(FirstBytes::read(stream, origin.destination)).await {
+        let mut first = match Box::pin(FirstBytes::read(
+            stream,
+            origin.destination,
+            &self.services.dialler,
+        ))
+        .await
+        {
             Ok(first) => first,
             Err(error) => {
                 self.count_refused();
@@ -67,6 +97,12 @@ impl Downstream {
             }
         };
         match std::mem::replace(&mut first.verdict, Verdict::Other) {
+            Verdict::PlaintextHttp { host: Some(host) }
+                if host == captured::HOST && self.introduction.is_some() =>
+            {
+                let line = self.introduction.as_deref().unwrap_or_default();
+                captured::answer(first.stream, line).await
+            }
             Verdict::Tls(accepted) => {
                 let hello = accepted.client_hello();
                 let host = hello.server_name().map(str::to_ascii_lowercase);
@@ -104,8 +140,11 @@ impl Downstream {
         drop(self.services.telemetry.connection(ConnectionKind::Refused));
     }
 
-    /// The backend that answers for this host.
+    /// The backend that answers for this host, where this workload's connections are opened.
     fn backend(&self, host: &str) -> Option<Arc<Backend>> {
+        if self.observes {
+            return None;
+        }
         let snapshot = self.services.snapshot.load();
         snapshot.backend(&self.services.workload.namespace, host).cloned()
     }
@@ -181,7 +220,7 @@ impl Downstream {
         } = first;
         let server = match server {
             Some(server) => server,
-            None => match upstream::dial(origin.destination).await {
+            None => match self.services.dialler.dial(origin.destination).await {
                 Ok(server) => server,
                 Err(error) => {
                     self.count_refused();
@@ -195,6 +234,11 @@ impl Downstream {
         if let Some(host) = host {
             self.services.telemetry.relayed_to(host);
         }
-        relay::relay(bytes, client, server).await
+        let telemetry = &self.services.telemetry;
+        let traffic = match self.observes {
+            true => telemetry.observed(&self.services.workload, host),
+            false => Arc::default(),
+        };
+        relay::relay(bytes, client, server, &traffic).await
     }
 }

@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::TcpStream;
+
+use crate::telemetry::Traffic;
 
 /// Bytes moved in one read. Larger ones fall out of the processor's cache, smaller ones cost system calls.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -17,14 +20,23 @@ const SPARE_BUFFERS: usize = 32;
 
 static SPARES: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
-/// Relays until both sides have ended, beginning with what the client has said already.
+/// Relays until both sides have ended, beginning with what the client has said already. Bytes are counted as they are passed on.
 ///
 /// An error on either side resets the other: neither must take a broken stream for a finished one.
-pub(crate) async fn relay(said: Bytes, client: TcpStream, server: TcpStream) -> io::Result<()> {
+pub(crate) async fn relay(
+    said: Bytes,
+    client: TcpStream,
+    server: TcpStream,
+    traffic: &Traffic,
+) -> io::Result<()> {
     let outcome = async {
         write_all(&server, &said).await?;
+        traffic.sent.fetch_add(said.len() as u64, Relaxed);
         drop(said);
-        tokio::try_join!(pump(&client, &server), pump(&server, &client))
+        tokio::try_join!(
+            pump(&client, &server, &traffic.sent),
+            pump(&server, &client, &traffic.received)
+        )
     }
     .await;
     if let Err(error) = outcome {
@@ -41,7 +53,7 @@ pub(crate) fn reset(stream: TcpStream) {
     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }
 
-async fn pump(from: &TcpStream, to: &TcpStream) -> io::Result<()> {
+async fn pump(from: &TcpStream, to: &TcpStream, bytes: &AtomicU64) -> io::Result<()> {
     loop {
         from.readable().await?;
         let mut buffer = Buffer::take();
@@ -50,6 +62,7 @@ async fn pump(from: &TcpStream, to: &TcpStream) -> io::Result<()> {
                 Ok(0) => return end_writing(to),
                 Ok(count) => {
                     write_all(to, &buffer.bytes()[..count]).await?;
+                    bytes.fetch_add(count as u64, Relaxed);
                     // These reads and writes take no part in tokio's budget: while both sides keep up, nobody else on this worker
                     // would have a turn.
                     tokio::task::coop::consume_budget().await;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
-use crate::trust::LocalAuthority;
+use crate::trust::Leaves;
 use crate::upstream::Protocol;
 
 /// How long a client may take over its half of the handshake.
@@ -29,8 +29,8 @@ pub(super) fn speaks_http(hello: &ClientHello<'_>) -> bool {
         .is_none_or(|mut offered| offered.any(|protocol| PROTOCOLS.contains(&protocol)))
 }
 
-/// Ends TLS.
-pub(super) struct Terminator {
+/// Ends TLS. One serves all workloads of an agent.
+pub struct Terminator {
     config: Arc<ServerConfig>,
 }
 
@@ -41,12 +41,13 @@ impl fmt::Debug for Terminator {
 }
 
 impl Terminator {
-    pub(super) fn new(authority: Arc<LocalAuthority>) -> Self {
+    /// Shows clients these leaves.
+    pub fn new(leaves: Leaves) -> Self {
         let mut config = ServerConfig::builder_with_provider(crate::trust::crypto())
             .with_safe_default_protocol_versions()
             .expect("the provider has suites for the default versions")
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Leaves(authority)));
+            .with_cert_resolver(Arc::new(BySni(leaves)));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         // Tickets, so that a client which comes again is not asked for a whole handshake, and nothing is kept for it here.
         match rustls::crypto::aws_lc_rs::Ticketer::new() {
@@ -78,21 +79,16 @@ impl Terminator {
 }
 
 /// Leaves by SNI. Only hosts of the snapshot come this far.
-struct Leaves(Arc<LocalAuthority>);
+#[derive(Debug)]
+struct BySni(Leaves);
 
-impl fmt::Debug for Leaves {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Leaves").finish_non_exhaustive()
-    }
-}
-
-impl ResolvesServerCert for Leaves {
+impl ResolvesServerCert for BySni {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let host = hello.server_name()?;
         match self.0.leaf(&host.to_ascii_lowercase()) {
             Ok(leaf) => Some(leaf),
             Err(error) => {
-                tracing::error!(host, %error, "no leaf certificate");
+                tracing::error!(host, "no leaf certificate: {error}");
                 None
             }
         }

@@ -24,7 +24,7 @@ use weir_api::Backend;
 use crate::policy::SnapshotHandle;
 use crate::telemetry::Telemetry;
 use crate::telemetry::record::{Outcome, Workload};
-use crate::upstream::{Pool, Protocol, Upstream};
+use crate::upstream::{Dialler, Pool, Protocol, Upstream};
 use admit::{Admission, Prepared};
 use refusal::Refusal;
 use settlement::Settlement;
@@ -38,8 +38,10 @@ pub struct Services {
     pub snapshot: SnapshotHandle,
     /// Where exchanges are settled.
     pub telemetry: Telemetry,
-    /// The way to the providers.
-    pub upstream: Upstream,
+    /// The way to the providers, shared by all workloads.
+    pub upstream: Arc<Upstream>,
+    /// Whence this workload's own connections are dialled.
+    pub dialler: Dialler,
 }
 
 /// A connection whose requests are served here, because a backend answers for the host that the app named.
@@ -69,11 +71,11 @@ impl Connection {
     ) -> Arc<Self> {
         let prepared = Mutex::new(Arc::new(Prepared::new(backend, &host, origin)));
         Arc::new(Self {
+            pool: Arc::new(Pool::new(services.dialler.clone())),
             services,
             host,
             origin,
             protocol,
-            pool: Arc::default(),
             prepared,
         })
     }

@@ -1,6 +1,7 @@
 //! The snapshot that the agent serves from, and where it comes from.
 
 mod changes;
+pub mod controller;
 mod file;
 mod paths;
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::observed::Observed;
 use super::record::ConnectionKind;
 
 /// Hosts kept for the footnote; the rest is only counted as connections.
@@ -21,6 +22,7 @@ pub(super) struct Connections {
     total: [AtomicU64; ConnectionKind::ALL.len()],
     active: AtomicI64,
     relayed_hosts: Mutex<BTreeSet<String>>,
+    observed: Observed,
 }
 
 impl Connections {
@@ -28,6 +30,10 @@ impl Connections {
         this.total[kind as usize].fetch_add(1, Relaxed);
         this.active.fetch_add(1, Relaxed);
         ConnectionGuard(Arc::clone(this))
+    }
+
+    pub(super) fn observed(&self) -> &Observed {
+        &self.observed
     }
 
     pub(super) fn relayed_to(&self, host: &str) {

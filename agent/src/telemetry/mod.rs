@@ -7,6 +7,7 @@ mod connections;
 mod line;
 mod metrics;
 mod models;
+mod observed;
 pub mod record;
 mod serve;
 mod table;
@@ -15,11 +16,12 @@ use std::sync::Arc;
 
 pub use access_log::{AccessLog, AccessLogError};
 pub use connections::ConnectionGuard;
+pub use observed::Traffic;
 pub use serve::{MetricsServer, ServeError};
 
 use connections::Connections;
 use metrics::Metrics;
-use record::{ConnectionKind, ExchangeRecord};
+use record::{ConnectionKind, ExchangeRecord, Workload};
 use table::Table;
 
 /// Where settled exchanges and connections are reported. Cheap to clone; all clones are one.
@@ -67,6 +69,12 @@ impl Telemetry {
     /// some of them, so that a user who misses an exchange sees where it went.
     pub fn relayed_to(&self, host: &str) {
         self.0.connections.relayed_to(host);
+    }
+
+    /// Counts a connection that is passed through for a workload that is only observed, and gives what its bytes are to be
+    /// added to. `host`: what the client named.
+    pub fn observed(&self, workload: &Workload, host: Option<&str>) -> Arc<Traffic> {
+        self.0.connections.observed().connection(workload, host)
     }
 
     /// The metrics, in the exposition format of OpenMetrics 1.0.

@@ -1,4 +1,4 @@
-//! `--metrics ADDR`: GET /metrics, and nothing else.
+//! `--metrics ADDR`: GET /metrics, and for an agent /healthz and /readyz; nothing else.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::Telemetry;
+use crate::lifecycle::Readiness;
 
 /// Scrapers at once; each holds a rendering.
 const CONNECTIONS: usize = 32;
@@ -39,6 +40,7 @@ pub struct ServeError {
 pub struct MetricsServer {
     listener: TcpListener,
     address: SocketAddr,
+    readiness: Option<Readiness>,
 }
 
 impl MetricsServer {
@@ -47,7 +49,19 @@ impl MetricsServer {
         let error = |source| ServeError { address, source };
         let listener = TcpListener::bind(address).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
-        Ok(Self { listener, address })
+        Ok(Self {
+            listener,
+            address,
+            readiness: None,
+        })
+    }
+
+    /// Also answers /healthz, and /readyz with what is still waited for.
+    pub fn with_readiness(self, readiness: Readiness) -> Self {
+        Self {
+            readiness: Some(readiness),
+            ..self
+        }
     }
 
     /// Where it listens: the port is the one that was given, or the one that 0 became.
@@ -68,9 +82,11 @@ impl MetricsServer {
             match accepted {
                 Ok((stream, _)) => {
                     let telemetry = telemetry.clone();
+                    let readiness = self.readiness.clone();
                     connections.spawn(async move {
                         let service = service_fn(|request: Request<Incoming>| {
-                            std::future::ready(Ok::<_, Infallible>(answer(&telemetry, &request)))
+                            let answer = answer(&telemetry, readiness.as_ref(), &request);
+                            std::future::ready(Ok::<_, Infallible>(answer))
                         });
                         // What a scraper does to its connection is its own business.
                         let _ = hyper::server::conn::http1::Builder::new()
@@ -93,9 +109,16 @@ impl MetricsServer {
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-fn answer<B>(telemetry: &Telemetry, request: &Request<B>) -> Response<Full<Bytes>> {
-    if request.uri().path() != "/metrics" {
-        return text(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
+fn answer<B>(
+    telemetry: &Telemetry,
+    readiness: Option<&Readiness>,
+    request: &Request<B>,
+) -> Response<Full<Bytes>> {
+    match (request.uri().path(), readiness) {
+        ("/metrics", _) => {}
+        ("/healthz", Some(_)) => return text(StatusCode::OK, "ok\n"),
+        ("/readyz", Some(readiness)) => return ready(readiness),
+        _ => return text(StatusCode::NOT_FOUND, "the metrics are at /metrics\n"),
     }
     if request.method() != Method::GET {
         let mut response = text(
@@ -120,8 +143,18 @@ fn answer<B>(telemetry: &Telemetry, request: &Request<B>) -> Response<Full<Bytes
     response
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
+    match readiness.waiting_for().as_slice() {
+        [] => text(StatusCode::OK, "ready\n"),
+        parts => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("waiting for {}\n", parts.join(", ")),
+        ),
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(
         CONTENT_TYPE,

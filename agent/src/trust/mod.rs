@@ -9,6 +9,7 @@ mod authority;
 mod bundle;
 mod distrust;
 mod environment;
+mod leaves;
 mod roots;
 mod store;
 
@@ -16,6 +17,7 @@ pub use authority::{AuthorityError, LocalAuthority};
 pub use bundle::{BundleError, TrustFiles};
 pub use distrust::{DistrustReporter, is_distrust, may_be_distrust};
 pub use environment::{child_environment, is_placeholder};
+pub use leaves::Leaves;
 pub use roots::{RootsError, roots_from_pem, upstream_roots};
 
 /// The cryptography that TLS runs on, on both sides.

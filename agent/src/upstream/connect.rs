@@ -1,31 +1,23 @@
 //! From a route to a connection that takes requests.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::dialler::{CONNECT_LIMIT, Dialler};
 use super::error::UpstreamError;
 use super::route::{Address, Route, Security};
 use super::sender::{Protocol, Sender};
 use super::tls::UpstreamTls;
 
-/// How long TCP may take to connect. Linux itself would try for two minutes; every SDK has given up by then.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
 /// How long the TLS handshake may take after that.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-
-/// A dead peer is noticed by probes after this much silence. Reasoning models are silent for minutes, so silence
-/// alone is no reason to give up.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(45);
 
 /// How many bytes of one answer may wait here for their client to read on.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -38,27 +30,13 @@ const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 /// The longest head of an answer by HTTP/2.
 const MOST_HEAD_BYTES: u32 = 64 * 1024;
 
-/// Opens a TCP connection to an address, as a relay or below TLS.
-pub(crate) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
-        Ok(connected) => connected?,
-        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-    };
-    stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(KEEPALIVE_AFTER)
-            .with_interval(Duration::from_secs(15)),
-    )?;
-    Ok(stream)
-}
-
 pub(super) async fn connect(
+    dialler: &Dialler,
     route: &Route,
     protocol: Protocol,
     tls: &UpstreamTls,
 ) -> Result<Sender, UpstreamError> {
-    let stream = open(route).await?;
+    let stream = open(dialler, route).await?;
     match &route.security {
         Security::Plaintext => handshake(route, Protocol::Http1, stream).await,
         Security::Tls {
@@ -92,7 +70,7 @@ pub(super) async fn connect(
 }
 
 /// Tries each address that the route stands for, in the resolver's order.
-async fn open(route: &Route) -> Result<TcpStream, UpstreamError> {
+async fn open(dialler: &Dialler, route: &Route) -> Result<TcpStream, UpstreamError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::TimedOut => UpstreamError::TimedOut {
             address: route.address.to_string(),
@@ -102,7 +80,7 @@ async fn open(route: &Route) -> Result<TcpStream, UpstreamError> {
         _ => UpstreamError::from_connect(route, error),
     };
     let (host, port) = match &route.address {
-        Address::Socket(address) => match dial(*address).await {
+        Address::Socket(address) => match dialler.dial(*address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => match name_behind(route, &error) {
                 Some(name) => (name, address.port()),
@@ -117,7 +95,7 @@ async fn open(route: &Route) -> Result<TcpStream, UpstreamError> {
     };
     let mut last = unresolved(io::Error::from(io::ErrorKind::NotFound));
     for address in tokio::net::lookup_host((host, port)).await.map_err(unresolved)? {
-        match dial(address).await {
+        match dialler.dial(address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = failed(error),
         }

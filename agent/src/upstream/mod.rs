@@ -1,13 +1,14 @@
 //! The way from the agent to the provider: dial, verify, send.
 
 mod connect;
+mod dialler;
 mod error;
 mod pool;
 mod route;
 mod sender;
 mod tls;
 
-pub(crate) use connect::dial;
+pub use dialler::{Dialler, SocketMaker};
 pub use error::UpstreamError;
 pub(crate) use pool::{Lease, Pool};
 pub(crate) use route::{Address, Route, Security};
@@ -90,7 +91,7 @@ impl Upstream {
         }
         // Boxed, for it is rare and large: inline it would make every exchange's future as large, and hyper keeps
         // the room for one with each idle connection.
-        let connected = Box::pin(connect::connect(route, protocol, &self.tls)).await;
+        let connected = Box::pin(connect::connect(pool.dialler(), route, protocol, &self.tls)).await;
         if let Ok(sender) = &connected {
             pool.share(route, protocol, sender);
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use super::dialler::Dialler;
 use super::route::Route;
 use super::sender::{Protocol, Sender};
 
@@ -16,6 +17,7 @@ const MOST_IDLE: usize = 128;
 
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
+    dialler: Dialler,
     idle: Mutex<Vec<Idle>>,
     opening: Mutex<Vec<Opening>>,
 }
@@ -65,6 +67,18 @@ struct Idle {
 }
 
 impl Pool {
+    /// A pool whose connections are opened by this dialler.
+    pub(crate) fn new(dialler: Dialler) -> Self {
+        Self {
+            dialler,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn dialler(&self) -> &Dialler {
+        &self.dialler
+    }
+
     /// A connection by this route, if there is one that can take a request.
     pub(super) fn take(&self, route: &Arc<Route>, offered: Protocol) -> Option<Sender> {
         let mut idle = self.idle.lock();

@@ -27,6 +27,9 @@ fn client() {
         return;
     };
     let words: Vec<&str> = arguments.split(' ').collect();
+    if words.starts_with(&["agent", "node"]) {
+        return crate::node::serve(&words[2..]);
+    }
     if words[0] == "agent" {
         return crate::agent::serve(&words[1..]);
     }
@@ -46,6 +49,7 @@ fn client() {
         "again" => again(address, words[2].parse().unwrap()),
         "descendant" => descendant(&arguments),
         "many" => many(&words[1..]),
+        "https" => https(address, words[2], words[3]),
         "udp-connected" => udp_connected(address),
         "udp-unconnected" => udp_unconnected(address),
         other => panic!("unknown way {other}"),
@@ -108,6 +112,35 @@ fn nonblocking(address: SocketAddr) -> io::Result<String> {
     }
     socket.set_nonblocking(false)?;
     heard(socket)
+}
+
+/// A call as an SDK makes it, for `host`, by TLS under the root in a file.
+fn https(address: SocketAddr, host: &str, root: &str) -> io::Result<String> {
+    let socket = tcp(address)?;
+    socket.connect(&address.into())?;
+    let roots = weir_agent::trust::roots_from_pem(&std::fs::read(root)?).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned()).unwrap();
+    let connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+    let mut stream = rustls::StreamOwned::new(connection, socket);
+    let body = r#"{"model":"gpt-4o","messages":[]}"#;
+    write!(
+        stream,
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut text = String::new();
+    match stream.read_to_string(&mut text) {
+        // The provider closes without a close_notify.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+        outcome => drop(outcome?),
+    }
+    Ok(text.lines().last().unwrap_or_default().to_owned())
 }
 
 /// Closes before an answer to the first SYN could come.

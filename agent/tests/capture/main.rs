@@ -6,8 +6,13 @@
 mod agent;
 mod agent_lost;
 mod client;
+mod command;
 mod connects;
+mod controller;
 mod left_alone;
+mod node;
+mod pod;
+mod provider;
 mod quic;
 mod runs;
 mod support;

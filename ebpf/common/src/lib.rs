@@ -19,8 +19,8 @@ pub const LOOPBACK_V6_LAST: u32 = 1_u32.to_be();
 /// The port on which HTTP/3 is spoken over UDP.
 pub const QUIC_PORT: u16 = 443;
 
-/// The high byte of every listener mark ("W"). The other three are drawn at random for each loaded set of programs, so
-/// that one run's programs never take another run's listener for their own.
+/// The high byte of every listener mark ("W"). The other three are drawn at random for each listener, so that one agent's
+/// programs never take another's listener for their own.
 pub const MARK_PREFIX: u32 = 0x5700_0000;
 
 /// The bits of a listener's mark that are drawn at random.
@@ -34,6 +34,12 @@ pub const ORIGIN_CAPACITY: u32 = 65_536;
 /// namespace has fewer source ports than that.
 pub const SOCKET_CAPACITY: u32 = 65_536;
 
+/// How many network namespaces can have a listener at a time. A node runs a few hundred pods at most.
+pub const ENROLMENT_CAPACITY: u32 = 4_096;
+
+/// How many connected UDP sockets to port 443 are remembered. The oldest are forgotten beyond that, and their packets pass.
+pub const DATAGRAM_CAPACITY: u32 = 16_384;
+
 /// How many ports can be captured.
 pub const PORT_CAPACITY: u32 = 1_024;
 
@@ -42,6 +48,18 @@ pub const EXCLUDED_CAPACITY: u32 = 4_096;
 
 /// A heartbeat that was never given, or was withdrawn: always stale.
 pub const NO_HEARTBEAT: u64 = 0;
+
+/// Where the agent listens in one network namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enrolment {
+    /// The listener's port on 127.0.0.1, host byte order.
+    pub port_v4: u16,
+    /// The listener's port on `[::1]`, host byte order; 0 if there is none.
+    pub port_v6: u16,
+    /// The mark that the listener carries: another socket on that port is not ours.
+    pub mark: u32,
+}
 
 /// Who opened a captured connection, and to where.
 #[repr(C)]
@@ -151,10 +169,12 @@ pub mod never {
     reason = "aya asks for a promise about bytes that only this crate can give"
 )]
 mod plain_data {
-    use super::{OriginRecord, SocketRecord, SourceKey};
+    use super::{Enrolment, OriginRecord, SocketRecord, SourceKey};
     use aya::Pod;
 
     // SAFETY: repr(C), integers only, every padding byte is a field.
+    unsafe impl Pod for Enrolment {}
+    // SAFETY: as above.
     unsafe impl Pod for OriginRecord {}
     // SAFETY: as above.
     unsafe impl Pod for SocketRecord {}
@@ -163,6 +183,7 @@ mod plain_data {
 }
 
 // The layouts have no byte that isn't a field's.
+const _: () = assert!(size_of::<Enrolment>() == 2 + 2 + 4);
 const _: () = assert!(size_of::<OriginRecord>() == 16 + 2 + 2 + 4 + 4 + 16);
 const _: () = assert!(size_of::<SocketRecord>() == 8 + size_of::<OriginRecord>() + 4);
 const _: () = assert!(size_of::<SourceKey>() == 8 + 16 + 2 + 6);

@@ -15,13 +15,13 @@ use super::signals::BlockedSignals;
 use super::user::RunAs;
 use super::{Arguments, CAPTURED_PORTS, Failure};
 use crate::capture::{Capture, CaptureSettings, Cgroup, Run, RunDirectory, preflight};
-use crate::downstream::Downstream;
+use crate::downstream::{Downstream, Terminator};
 use crate::exchange::Services;
 use crate::policy::{FileSource, SnapshotHandle};
 use crate::telemetry::record::Workload;
 use crate::telemetry::{AccessLog, MetricsServer, Telemetry};
-use crate::trust::{self, LocalAuthority, TrustFiles};
-use crate::upstream::{Upstream, UpstreamTls};
+use crate::trust::{self, Leaves, LocalAuthority, TrustFiles};
+use crate::upstream::{Dialler, Upstream, UpstreamTls};
 
 /// How long connections may take to end once every process that opened them has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
@@ -81,9 +81,12 @@ impl Agent {
             }),
             snapshot: snapshot.clone(),
             telemetry: telemetry.clone(),
-            upstream: Upstream::new(UpstreamTls::new(trust::upstream_roots()?)),
+            upstream: Arc::new(Upstream::new(UpstreamTls::new(trust::upstream_roots()?))),
+            dialler: Dialler::own(),
         };
-        let downstream = Arc::new(Downstream::new(Arc::new(services), authority));
+        let terminator = Arc::new(Terminator::new(Leaves::Local(Arc::clone(&authority))));
+        let root = authority.certificate_path();
+        let downstream = Arc::new(Downstream::new(Arc::new(services), terminator, root));
 
         let runs = RunDirectory::open(RunDirectory::DEFAULT)?;
         sweep(&runs);

@@ -66,7 +66,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(clap::ValueEnum, Debug, Clone, Copy)]
-enum Fail {
+pub(super) enum Fail {
     /// They go straight to where the command dials.
     Open,
     /// They are refused.
@@ -95,7 +95,7 @@ pub(super) fn main(arguments: Arguments) -> ExitCode {
 
 /// A network, or one address. Destinations are looked up in their own family, so that networks of IPv4 addresses mapped
 /// into IPv6 (`::ffff:10.0.0.0/104`) become those of IPv4.
-fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     let network = text
         .parse()

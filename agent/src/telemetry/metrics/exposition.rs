@@ -23,6 +23,7 @@ pub(super) struct Collected {
 impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_connections(&mut encoder)?;
+        self.connections.observed().encode(&mut encoder)?;
 
         // A copy of the handles: a slow scraper must not hold up an exchange with a new label set.
         let series: Vec<(Labels, Arc<Series>)> = self

@@ -20,7 +20,7 @@ fn request(method: Method, path: &str, accept: &str) -> Request<()> {
 #[test]
 fn only_get_metrics_is_served() {
     let telemetry = Telemetry::new(None);
-    let status = |method, path| answer(&telemetry, &request(method, path, "*/*"));
+    let status = |method, path| answer(&telemetry, None, &request(method, path, "*/*"));
     assert_eq!(status(Method::GET, "/metrics").status(), StatusCode::OK);
     assert_eq!(status(Method::GET, "/").status(), StatusCode::NOT_FOUND);
     let refused = status(Method::POST, "/metrics");
@@ -39,7 +39,7 @@ fn the_format_is_the_scrapers_choice() {
         ),
         ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
     ] {
-        let answer = answer(&telemetry, &request(Method::GET, "/metrics", accept));
+        let answer = answer(&telemetry, None, &request(Method::GET, "/metrics", accept));
         assert_eq!(answer.headers()[CONTENT_TYPE], content_type);
     }
 }

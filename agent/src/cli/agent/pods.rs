@@ -1,0 +1,222 @@
+//! Pods that are captured: those of the node that the controller names. Either may be known first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::capture::pods::{Found, PodUid, Pods};
+use crate::capture::{CaptureError, NodeCapture, PodCapture, PodSandbox};
+use crate::downstream::{Downstream, Terminator};
+use crate::exchange::Services;
+use crate::policy::SnapshotHandle;
+use crate::policy::controller::{ObservedWhy, PodWorkload, Treatment, Workloads};
+use crate::telemetry::Telemetry;
+use crate::upstream::{Dialler, SocketMaker, Upstream};
+
+/// Our root as pods have it: the webhook mounts it there.
+const ROOT_IN_PODS: &str = "/etc/weir/trust/root.crt";
+
+/// What all pods of the node share.
+pub(super) struct Shared {
+    pub(super) node: String,
+    pub(super) capture: NodeCapture,
+    pub(super) snapshot: SnapshotHandle,
+    pub(super) telemetry: Telemetry,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) terminator: Arc<Terminator>,
+    pub(super) sockets: SocketMaker,
+    /// The connections of all pods, also of those released since.
+    pub(super) connections: TaskTracker,
+}
+
+/// The pods that are captured now.
+pub(super) struct CapturedPods {
+    shared: Arc<Shared>,
+    captured: BTreeMap<PodUid, Captured>,
+}
+
+struct Captured {
+    sandbox: PodSandbox,
+    workload: PodWorkload,
+    capture: Arc<PodCapture>,
+    /// What serves the next connection. Those that are open keep theirs.
+    downstream: Arc<ArcSwap<Downstream>>,
+    released: CancellationToken,
+}
+
+impl CapturedPods {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            captured: BTreeMap::new(),
+        }
+    }
+
+    /// The uids of those that are captured.
+    pub(super) fn uids(&self) -> Vec<String> {
+        self.captured.keys().map(PodUid::to_string).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.captured.is_empty()
+    }
+
+    /// Makes what is captured what is to be. True if all of it is; a pod that could not be enrolled is tried again at
+    /// the next call. Needs a tokio runtime with I/O, and blocks for some milliseconds a new pod.
+    pub(super) fn reconcile(&mut self, found: &Pods, wanted: &Workloads) -> bool {
+        let gone: Vec<PodUid> = self
+            .captured
+            .iter()
+            .filter(|(uid, captured)| !captured.stays(found.get(*uid), wanted.get(*uid)))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in gone {
+            self.release(&uid);
+        }
+        let mut complete = true;
+        for (uid, workload) in wanted {
+            let Some(Found::Sandbox(sandbox)) = found.get(uid) else {
+                continue;
+            };
+            let outcome = match self.captured.get_mut(uid) {
+                Some(captured) => captured.change(&self.shared, workload),
+                None => self.enrol(sandbox, workload),
+            };
+            if let Err(error) = outcome {
+                tracing::warn!("{} is not captured as it should be: {error}", Named(workload));
+                complete = false;
+            }
+        }
+        complete
+    }
+
+    fn enrol(&mut self, sandbox: &PodSandbox, workload: &PodWorkload) -> Result<(), CaptureError> {
+        let shared = &self.shared;
+        let capture = Arc::new(shared.capture.enrol(sandbox, workload.on_failure)?);
+        let downstream = Arc::new(ArcSwap::from_pointee(downstream(shared, sandbox, workload)));
+        let released = CancellationToken::new();
+        tokio::spawn(accept(
+            Arc::clone(&capture),
+            Arc::clone(&downstream),
+            shared.connections.clone(),
+            released.clone(),
+        ));
+        tracing::info!("{} is captured: {}", Named(workload), treatment(workload));
+        let captured = Captured {
+            sandbox: sandbox.clone(),
+            workload: workload.clone(),
+            capture,
+            downstream,
+            released,
+        };
+        self.captured.insert(sandbox.uid.clone(), captured);
+        Ok(())
+    }
+
+    fn release(&mut self, uid: &PodUid) {
+        let Some(captured) = self.captured.remove(uid) else {
+            return;
+        };
+        let name = Named(&captured.workload);
+        match self.shared.capture.release(&captured.capture) {
+            Ok(()) => tracing::info!("{name} is no longer captured"),
+            Err(error) => tracing::warn!("{name} could not be released whole: {error}"),
+        }
+        captured.released.cancel();
+    }
+}
+
+impl Captured {
+    /// Whether it goes on being captured: it is still wanted, and still the same pod.
+    fn stays(&self, found: Option<&Found>, wanted: Option<&PodWorkload>) -> bool {
+        wanted.is_some()
+            && match found {
+                None | Some(Found::HostNetwork) => false,
+                // Between two sandboxes, or a look that came too early: the next one will tell.
+                Some(Found::Empty) => true,
+                Some(Found::Sandbox(sandbox)) => self.sandbox.is(sandbox),
+            }
+    }
+
+    /// Takes over what has changed of the workload, with no connection lost.
+    fn change(&mut self, shared: &Shared, workload: &PodWorkload) -> Result<(), CaptureError> {
+        if self.workload == *workload {
+            return Ok(());
+        }
+        if self.workload.on_failure != workload.on_failure {
+            shared.capture.attach(&self.sandbox, workload.on_failure)?;
+        }
+        self.downstream
+            .store(Arc::new(downstream(shared, &self.sandbox, workload)));
+        self.workload = workload.clone();
+        tracing::info!("{} from now on: {}", Named(workload), treatment(workload));
+        Ok(())
+    }
+}
+
+/// A pod as messages name it.
+struct Named<'a>(&'a PodWorkload);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workload = &self.0.workload;
+        let pod = workload.pod.as_deref().unwrap_or_default();
+        write!(formatter, "{}/{pod}", workload.namespace)
+    }
+}
+
+fn treatment(workload: &PodWorkload) -> &'static str {
+    match workload.treatment {
+        Treatment::Intercepted => "intercepted",
+        Treatment::Observed(ObservedWhy::Label) => "observed",
+        Treatment::Observed(ObservedWhy::Untrusting) => {
+            "observed until it restarts, for it was not given our root to trust"
+        }
+    }
+}
+
+fn downstream(shared: &Shared, sandbox: &PodSandbox, workload: &PodWorkload) -> Downstream {
+    let introduction = format!("captured as {} on {}", Named(workload), shared.node);
+    let services = Services {
+        workload: Arc::clone(&workload.workload),
+        snapshot: shared.snapshot.clone(),
+        telemetry: shared.telemetry.clone(),
+        upstream: Arc::clone(&shared.upstream),
+        dialler: Dialler::inside(shared.sockets.clone(), Arc::clone(&sandbox.network_namespace)),
+    };
+    let terminator = Arc::clone(&shared.terminator);
+    let downstream =
+        Downstream::new(Arc::new(services), terminator, Path::new(ROOT_IN_PODS)).introduced_as(introduction);
+    match workload.treatment {
+        Treatment::Intercepted => downstream,
+        Treatment::Observed(_) => downstream.observing(),
+    }
+}
+
+/// Serves a pod's connections until it is released; what was redirected before that is served as well.
+async fn accept(
+    capture: Arc<PodCapture>,
+    downstream: Arc<ArcSwap<Downstream>>,
+    connections: TaskTracker,
+    released: CancellationToken,
+) {
+    let serve = |connection| {
+        let downstream = downstream.load_full();
+        connections.spawn(async move { downstream.serve(connection).await });
+    };
+    loop {
+        tokio::select! {
+            connection = capture.accept() => serve(connection),
+            () = released.cancelled() => break,
+        }
+    }
+    while let Some(connection) = capture.accept().now_or_never() {
+        serve(connection);
+    }
+}

@@ -1,0 +1,48 @@
+//! Leaf certificates that the controller signed: the agent itself holds no authority's key.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use weir_api::proto;
+
+/// The leaves of now, by host. Cheap to clone; all clones are one.
+#[derive(Clone, Default)]
+pub struct ControllerLeaves(Arc<ArcSwap<HashMap<String, Arc<CertifiedKey>>>>);
+
+impl ControllerLeaves {
+    /// The leaf for a host (lower case).
+    pub fn leaf(&self, host: &str) -> Option<Arc<CertifiedKey>> {
+        self.0.load().get(host).cloned()
+    }
+
+    pub(super) fn take(&self, leaves: HashMap<String, Arc<CertifiedKey>>) {
+        self.0.store(Arc::new(leaves));
+    }
+}
+
+impl fmt::Debug for ControllerLeaves {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.load().keys()).finish()
+    }
+}
+
+/// The leaf in a message; the error says what is wrong with it.
+pub(super) fn certified(leaf: &proto::Leaf) -> Result<Arc<CertifiedKey>, String> {
+    let chain: Vec<CertificateDer<'static>> = leaf
+        .chain
+        .iter()
+        .map(|der| CertificateDer::from(der.clone()))
+        .collect();
+    if chain.is_empty() {
+        return Err("chain: has no certificate".to_owned());
+    }
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.private_key.as_slice()));
+    // Checks that the key is that of the certificate.
+    CertifiedKey::from_der(chain, key.clone_key(), &crate::trust::crypto())
+        .map(Arc::new)
+        .map_err(|error| format!("private_key: {error}"))
+}

@@ -1,0 +1,205 @@
+//! Configuration from the controller, by gRPC (`weir.v1.Discovery`).
+//!
+//! One stream for as long as both live. What the agent holds outlives it, so that while the controller is away everything
+//! goes on with the last good configuration, and a new stream brings only what differs.
+
+mod backoff;
+mod held;
+mod leaves;
+mod stream;
+mod workloads;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use weir_api::Snapshot;
+use weir_api::proto;
+
+pub use leaves::ControllerLeaves;
+pub use workloads::{ObservedWhy, PodWorkload, Treatment, Workloads};
+
+use self::backoff::Backoff;
+use self::held::Held;
+use super::SnapshotHandle;
+
+/// Where the controller is, and who we are to it.
+#[derive(Clone, Debug)]
+pub struct ControllerSettings {
+    /// The node that this agent runs on.
+    pub node: String,
+    /// `https://HOST:PORT`.
+    pub address: http::Uri,
+    /// Certificate authorities of the controller, PEM. Read anew for each connection.
+    pub authorities: PathBuf,
+    /// The service account token for the controller. Read anew for each connection.
+    pub token: PathBuf,
+}
+
+/// Why there is no stream to the controller. All are worth a retry.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// A file that a connection needs.
+    #[error("{}: {error} (kubelet projects it: see the pod's volumes)", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The token is no header's value.
+    #[error("{}: is not a token: it has bytes that no header may hold", .0.display())]
+    Token(PathBuf),
+    /// No connection.
+    #[error("no connection to {address}: {}", chain(error))]
+    Unreachable {
+        /// The controller.
+        address: http::Uri,
+        /// What was seen.
+        error: tonic::transport::Error,
+    },
+    /// The controller refused or ended the stream.
+    #[error("the controller ended the stream: {}: {}{}", .0.code(), .0.message(), mend(.0))]
+    Status(Box<tonic::Status>),
+    /// The stream ended without an error.
+    #[error("the controller closed the stream")]
+    Closed,
+}
+
+/// An error with its causes: tonic's own say "transport error" and no more.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+fn mend(status: &tonic::Status) -> &'static str {
+    match status.code() {
+        tonic::Code::Unauthenticated => {
+            " (is the token's audience `weir-controller`, and has it not expired?)"
+        }
+        tonic::Code::PermissionDenied => " (is the token that of the agent's pod on this node?)",
+        _ => "",
+    }
+}
+
+/// What the agent tells the controller of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentReport {
+    /// Uids of the pods that are captured now.
+    pub captured_pods: Vec<String>,
+}
+
+/// Feeds a snapshot, leaves and workloads from the controller for as long as it lives.
+#[derive(Debug)]
+pub struct ControllerSource {
+    snapshot: SnapshotHandle,
+    leaves: ControllerLeaves,
+    workloads: watch::Receiver<Option<Arc<Workloads>>>,
+    task: AbortHandle,
+}
+
+impl ControllerSource {
+    /// Calls the controller, and goes on calling it. Needs a tokio runtime with I/O and time.
+    pub fn start(settings: ControllerSettings, reports: watch::Receiver<AgentReport>) -> Self {
+        let snapshot = SnapshotHandle::new(Snapshot::default());
+        let leaves = ControllerLeaves::default();
+        let (sender, workloads) = watch::channel(None);
+        let taking = Taking {
+            snapshot: snapshot.clone(),
+            leaves: leaves.clone(),
+            workloads: sender,
+        };
+        let task = tokio::spawn(follow(settings, taking, reports)).abort_handle();
+        Self {
+            snapshot,
+            leaves,
+            workloads,
+            task,
+        }
+    }
+
+    /// What the controller feeds; empty until the first configuration has come.
+    pub fn snapshot(&self) -> SnapshotHandle {
+        self.snapshot.clone()
+    }
+
+    /// The leaves that belong to it.
+    pub fn leaves(&self) -> ControllerLeaves {
+        self.leaves.clone()
+    }
+
+    /// The pods that are to be captured; `None` until the first configuration has come.
+    pub fn workloads(&self) -> watch::Receiver<Option<Arc<Workloads>>> {
+        self.workloads.clone()
+    }
+}
+
+impl Drop for ControllerSource {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Where configurations go.
+struct Taking {
+    snapshot: SnapshotHandle,
+    leaves: ControllerLeaves,
+    workloads: watch::Sender<Option<Arc<Workloads>>>,
+}
+
+impl Taking {
+    /// Takes what is held whole; gives what of it could not be served.
+    fn take(&self, held: &Held) -> Vec<proto::Rejection> {
+        let (configuration, rejections) = held.configuration();
+        let changes = super::changes::Changes::between(&self.snapshot.load(), &configuration.snapshot);
+        tracing::info!(
+            "configuration taken: {changes}; pods to capture: {}",
+            configuration.workloads.len()
+        );
+        // The leaves first: a host that has become a backend's must find its own.
+        self.leaves.take(configuration.leaves);
+        self.snapshot.take(configuration.snapshot);
+        let workloads = Some(Arc::new(configuration.workloads));
+        self.workloads.send_if_modified(|current| {
+            let differs = *current != workloads;
+            *current = workloads;
+            differs
+        });
+        rejections
+    }
+}
+
+async fn follow(settings: ControllerSettings, taking: Taking, mut reports: watch::Receiver<AgentReport>) {
+    let mut held = Held::default();
+    let mut backoff = Backoff::default();
+    let mut last_told = None;
+    loop {
+        let mut session = stream::Session {
+            settings: &settings,
+            held: &mut held,
+            taking: &taking,
+            reports: &mut reports,
+            progressed: false,
+        };
+        let error = session.run().await;
+        if session.progressed {
+            backoff.reset();
+            last_told = None;
+        }
+        // The same again is said once: a controller that is away for a night is one line, not thousands.
+        let text = error.to_string();
+        if last_told.as_ref() != Some(&text) {
+            tracing::warn!("{text}; the last good configuration stays");
+            last_told = Some(text);
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
