@@ -105,4 +105,5 @@ impl WorkloadSelector {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
 mod tests;

@@ -314,7 +314,7 @@ fn the_reference_is_true() {
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for block in blocks {
         load([("configuration.md", block)], &environment).unwrap_or_else(|error| panic!("{error}"));
     }

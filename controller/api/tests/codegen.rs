@@ -3,6 +3,8 @@
 
 #[path = "../examples/codegen/files.rs"]
 mod files;
+#[path = "../examples/codegen/reference.rs"]
+mod reference;
 
 use std::path::Path;
 

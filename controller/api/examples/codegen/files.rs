@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use kube::ResourceExt;
 use weir_api::kubernetes;
 
 /// Every generated file: its path from the repository's root, and its content.
@@ -16,13 +15,11 @@ pub(crate) fn all() -> Vec<(String, String)> {
         assert!(!yaml.contains("{{"), "helm would take it for a template");
         text.push_str(yaml.trim_end());
         let _ = writeln!(text); // writing to a String cannot fail
-        let (plural, _) = definition.name_any().split_once('.').map_or_else(
-            || unreachable!("a definition is named PLURAL.GROUP"),
-            |(plural, group)| (plural.to_owned(), group.to_owned()),
-        );
+        let plural = &definition.spec.names.plural;
         files.push((format!("charts/weir-crds/templates/{plural}.yaml"), text));
     }
     files.push(("charts/weir-crds/Chart.yaml".to_owned(), chart()));
+    files.push(("docs/reference.md".to_owned(), super::reference::page()));
     files
 }
 

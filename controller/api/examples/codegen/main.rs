@@ -2,6 +2,7 @@
 //! build fast and depend on nothing of Weir.
 
 mod files;
+mod reference;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -175,7 +175,8 @@ fn versions_tell_bodies_apart_and_not_names() {
 
 #[test]
 fn what_an_agent_does_not_know_is_rejected_by_name_and_the_rest_is_served() {
-    let changes: [(&str, fn(&mut proto::Backend)); 8] = [
+    type Change = fn(&mut proto::Backend);
+    let changes: [(&str, Change); 8] = [
         (
             "provider: this agent does not know `new`: upgrade the agent",
             |backend| backend.provider = "new".to_owned(),

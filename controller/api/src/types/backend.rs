@@ -21,31 +21,11 @@ use super::rules::{self, Rule, validations};
         status = "super::status::AIBackendStatus",
         derive = "PartialEq",
         doc = "A provider of models, the hosts it answers for, and how to authenticate to it.",
-        printcolumn(
-            name = "Provider",
-            type_ = "string",
-            json_path = ".status.provider",
-            description = "Whose API it is"
-        ),
-        printcolumn(
-            name = "Hosts",
-            type_ = "string",
-            json_path = ".status.hosts",
-            description = "What apps dial"
-        ),
-        printcolumn(
-            name = "Accepted",
-            type_ = "string",
-            json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
-            description = "Whether it is valid and answers for its hosts"
-        ),
-        printcolumn(
-            name = "Programmed",
-            type_ = "string",
-            json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
-            description = "Whether every node that needs it has it"
-        ),
-        printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+        printcolumn = r#"{"name": "Provider", "type": "string", "jsonPath": ".status.provider", "description": "Whose API it is"}"#,
+        printcolumn = r#"{"name": "Hosts", "type": "string", "jsonPath": ".status.hosts", "description": "What apps dial"}"#,
+        printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status", "description": "Whether it is valid and answers for its hosts"}"#,
+        printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status", "description": "Whether every node that needs it has it"}"#,
+        printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -64,10 +44,10 @@ pub struct AIBackendSpec {
     /// Where to send instead of the address that the app dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointSpec>,
-    /// Whence upstream is dialled. Default: Pod.
+    /// Whence upstream is dialled: the pod's network namespace, or the node's.
     #[serde(default)]
     pub dial: Dial,
-    /// What becomes of the next connection of a client that rejected our certificate. Default: Relay.
+    /// What becomes of the next connection of a client that rejected our certificate: it is relayed untouched, or refused.
     #[serde(default)]
     pub on_untrusted: OnUntrusted,
 }
@@ -145,7 +125,7 @@ pub struct Passthrough {}
 /// `spec.allowedNamespaces`, as Gateway API's `allowedRoutes.namespaces`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AllowedNamespacesSpec {
-    /// Default: Same.
+    /// `Same`: workloads of the backend's own namespace. `All`: all workloads.
     #[serde(default)]
     pub from: NamespacesFrom,
 }
@@ -214,7 +194,7 @@ pub struct EndpointSpec {
     "serverName and caCertificateRefs have no meaning with `mode: Plaintext`: leave them out, or write `mode: Verify`",
 )])))]
 pub struct TlsSpec {
-    /// Default: Verify.
+    /// `Verify`: TLS, its certificate verified. `Plaintext`: no TLS.
     #[serde(default)]
     pub mode: TlsMode,
     /// The name that the certificate must have and that SNI says. Default: the endpoint's host.
@@ -240,7 +220,7 @@ pub enum TlsMode {
 /// An object of the same namespace that holds certificate authorities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CaCertificateReference {
-    /// `ConfigMap`.
+    /// What holds the authorities.
     pub kind: CaCertificateKind,
     /// `metadata.name` of it.
     #[schemars(length(min = 1, max = 253))]

@@ -21,25 +21,10 @@ use super::rules::{self, Rule, validations};
         status = "super::status::AIPolicyStatus",
         derive = "PartialEq",
         doc = "What the users of a backend, or the workloads of a namespace, may ask for.",
-        printcolumn(
-            name = "Targets",
-            type_ = "string",
-            json_path = ".spec.targetRefs[*].kind",
-            description = "What it is attached to"
-        ),
-        printcolumn(
-            name = "Accepted",
-            type_ = "string",
-            json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
-            description = "Whether it is valid"
-        ),
-        printcolumn(
-            name = "Programmed",
-            type_ = "string",
-            json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
-            description = "Whether every node that needs it has it"
-        ),
-        printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+        printcolumn = r#"{"name": "Targets", "type": "string", "jsonPath": ".spec.targetRefs[*].kind", "description": "What it is attached to"}"#,
+        printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status", "description": "Whether it is valid"}"#,
+        printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status", "description": "Whether every node that needs it has it"}"#,
+        printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -49,7 +34,7 @@ use super::rules::{self, Rule, validations};
         "a policy says something: write models, operations, headers, timeouts or failurePolicy",
     ),
     Rule::new(
-        "!has(self.failurePolicy) || self.targetRefs.exists(target, target.kind == 'Workload' && !has(target.__namespace__))",
+        "!has(self.failurePolicy) || self.targetRefs.exists(target, target.kind == 'Workload')",
         "failurePolicy is about the capture of workloads: target some of the policy's own namespace, such as `{kind: Workload}`",
     ),
 ])))]
@@ -248,6 +233,10 @@ pub struct HeaderName(pub String);
 /// `spec.timeouts`, as Gateway API writes durations: `10s`, `1m30s`, `500ms`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = validations([Rule::new(
+    "has(self.connect) || has(self.firstByte) || has(self.idle)",
+    "write connect, firstByte or idle, or leave the field out",
+)])))]
 pub struct TimeoutsSpec {
     /// Until a connection to upstream stands, TLS included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -266,7 +255,7 @@ pub struct TimeoutsSpec {
 #[schemars(inline, extend("x-kubernetes-validations" = rules::duration(), "maxLength" = 32))]
 pub struct DurationText(pub String);
 
-/// What becomes of captured connections while the agent is away.
+/// What becomes of the targeted workloads' connections while their node's agent is away. Default: what the installation says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FailurePolicy {
     /// They go where the app dialled, past Weir.
