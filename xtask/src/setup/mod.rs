@@ -23,6 +23,7 @@ pub(crate) fn demo() -> Outcome {
 pub(crate) fn everything() -> Outcome {
     toolchain()?;
     packages::install(packages::RUN)?;
+    packages::install(packages::TEST)?;
     tools::cargo_deny()?;
     clients::python()?;
     clients::node()?;

@@ -33,6 +33,9 @@ pub(crate) const RUN: &[Package] = &[
     package("util-linux", "unshare and mount, for the demo's own network"),
 ];
 
+/// What only the tests run.
+pub(crate) const TEST: &[Package] = &[package("sudo", "the tests call weir by it, as its users do")];
+
 /// Python's venv module, which Debian keeps apart from Python.
 pub(crate) const PYTHON_VENV: &[Package] = &[package("python3-venv", "environments for Python clients")];
 
