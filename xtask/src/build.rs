@@ -6,7 +6,7 @@ use crate::step::{self, Outcome};
 
 /// Builds the agent for release.
 pub(crate) fn release() -> Outcome {
-    step::say("building target/release/weir");
+    step::say("building target/release/weir (some minutes the first time)");
     step::run(step::cargo(&cache::clone_root()).args([
         "build",
         "--release",
