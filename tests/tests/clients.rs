@@ -1,10 +1,14 @@
 //! Real clients, unmodified: each gets its answer without a key, and Weir accounts for it.
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
+use std::net::UdpSocket;
+use std::process::Stdio;
+
 use serde_json::json;
 use weir_tests::world::binaries::{go_client, node_program, python, python_program};
 use weir_tests::world::run::Finished;
-use weir_tests::world::{KEY, World};
+use weir_tests::world::wait::PATIENCE;
+use weir_tests::world::{KEY, ORIGINAL, World};
 
 const TEXT: &str = "The mock heard: What does a weir do?\n";
 
@@ -116,6 +120,56 @@ fn curl_over_http1() {
 #[test]
 fn curl_over_http2() {
     curl("--http2", "2");
+}
+
+/// libcurl, asked for HTTP/3, tries QUIC and falls back by itself when that fails.
+#[test]
+fn curl_that_prefers_http3_falls_back() {
+    let world = World::new();
+    let quic = UdpSocket::bind((ORIGINAL, 443)).unwrap();
+    let command = [path(python()), path(python_program("curl_http3.py"))];
+    for stream in [false, true] {
+        let mut command = command.to_vec();
+        if stream {
+            command.push("stream".to_owned());
+        }
+        let finished = world.weir().run(&command).assert_exit(0);
+        assert_eq!(finished.stdout, TEXT, "{}", finished.stderr);
+        assert_openai(&finished, stream);
+        for told in [
+            format!("* QUIC connect to {ORIGINAL} port 443 failed"),
+            "* using HTTP/2".to_owned(),
+        ] {
+            assert!(finished.stderr.contains(&told), "{told} in {}", finished.stderr);
+        }
+        let record = world.provider().all().pop().unwrap();
+        assert_eq!(
+            record.header("authorization"),
+            Some(format!("Bearer {KEY}").as_str())
+        );
+    }
+    let mut packet = [0; 2048];
+    quic.set_nonblocking(true).unwrap();
+    let nothing = quic.recv(&mut packet).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+
+    // The same program at the same address without Weir, to see that it speaks QUIC where it may.
+    quic.set_nonblocking(false).unwrap();
+    quic.set_read_timeout(Some(PATIENCE)).unwrap();
+    let [program, argument] = command;
+    let mut uncaptured = world
+        .outside(program)
+        .arg(argument)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let received = quic.recv(&mut packet);
+    uncaptured.kill().unwrap();
+    uncaptured.wait().unwrap();
+    received.unwrap();
+    // RFC 9000, 17.2.2: the long header of an Initial packet, then the version, 1; its lowest four bits are protected.
+    assert_eq!((packet[0] & 0xf0, &packet[1..5]), (0xc0, &[0, 0, 0, 1][..]));
 }
 
 #[test]

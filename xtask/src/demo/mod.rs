@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         return inside::show(programs);
     }
     setup::demo()?;
-    step::say("building weir and the mock provider");
+    step::say("building weir and the mock provider (some minutes the first time)");
     step::run(step::cargo(&cache::clone_root()).args(["build", "--locked", "--workspace", "--bins"]))?;
     if step::ask("id", &["-u"]).as_deref() != Some("0") {
         return Err("the demo makes a network of its own, and Weir loads programs into the kernel: both take root. Run it with sudo".to_owned());

@@ -32,6 +32,7 @@ pub(crate) fn cluster() -> Outcome {
 pub(crate) fn everything() -> Outcome {
     toolchain()?;
     packages::install(packages::RUN)?;
+    packages::install(packages::TEST)?;
     tools::cargo_deny()?;
     clients::python()?;
     clients::node()?;

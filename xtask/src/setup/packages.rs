@@ -49,6 +49,9 @@ pub(crate) const CLUSTER: &[Package] = &[
     package("libc6-dev", "compiles the cluster's pause container"),
 ];
 
+/// What only the tests run.
+pub(crate) const TEST: &[Package] = &[package("sudo", "the tests call weir by it, as its users do")];
+
 /// Python's venv module, which Debian keeps apart from Python.
 pub(crate) const PYTHON_VENV: &[Package] = &[package("python3-venv", "environments for Python clients")];
 

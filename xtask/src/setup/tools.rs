@@ -62,6 +62,9 @@ fn install(name: &str, version: &str, purpose: &str, root: &Path, options: &[&st
     cargo
         .env("CARGO_TARGET_DIR", &build)
         .env("LLVM_PREFIX", root.join("llvm"));
+    // cargo would ask to add the folder to PATH: nobody needs to.
+    let path = std::env::var("PATH").unwrap_or_default();
+    cargo.env("PATH", format!("{path}:{}", root.join("bin").display()));
     cargo
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
