@@ -6,6 +6,8 @@
 
 mod rules;
 
+use std::cell::RefCell;
+
 use rules::{Glyph, Match, normalise_date};
 
 use crate::{Provider, Usage};
@@ -120,8 +122,24 @@ fn models(provider: Provider) -> &'static [Model] {
     }
 }
 
-/// The first model whose rule matches; failing that, the first for the name with its date written `2025-12-11`.
+thread_local! {
+    /// What was found last: most programs call one model, and its name is held against dozens of rules each time.
+    static LAST: RefCell<Option<(Provider, String, Option<&'static Model>)>> = const { RefCell::new(None) };
+}
+
 fn find(provider: Provider, model: &str) -> Option<&'static Model> {
+    LAST.with_borrow_mut(|last| match last {
+        Some((known, name, found)) if *known == provider && name == model => *found,
+        _ => {
+            let found = find_by_rules(provider, model);
+            *last = Some((provider, model.to_owned(), found));
+            found
+        }
+    })
+}
+
+/// The first model whose rule matches; failing that, the first for the name with its date written `2025-12-11`.
+fn find_by_rules(provider: Provider, model: &str) -> Option<&'static Model> {
     let name = model.to_lowercase();
     let matching = |name: &str| models(provider).iter().find(|model| model.matched.is_match(name));
     matching(&name).or_else(|| matching(&normalise_date(&name)?))

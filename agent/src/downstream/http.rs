@@ -1,6 +1,7 @@
 //! Serves HTTP on a connection whose host a backend answers for.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::service::service_fn;
@@ -20,7 +21,9 @@ const MOST_STREAMS: u32 = 250;
 /// Serves requests until the client or an error ends the connection.
 ///
 /// There are no idle limits: the provider has its own, and what it closes is opened again for the next request.
-pub(super) async fn serve<S>(connection: Arc<Connection>, stream: S)
+///
+/// Not an `async fn`: that would keep room for the stream, which hyper has taken over, as long as the connection is open.
+pub(super) fn serve<S>(connection: Arc<Connection>, stream: S) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -28,31 +31,32 @@ where
     let protocol = connection.protocol;
     let service = service_fn(move |request| {
         let connection = Arc::clone(&connection);
-        async move { Ok::<_, Infallible>(connection.serve(request).await) }
+        // Boxed, for hyper keeps the room for an exchange with each connection that waits for one.
+        Box::pin(async move { Ok::<_, Infallible>(connection.serve(request).await) })
     });
-    let outcome = match protocol {
-        Protocol::Http1 => {
+    let serving: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>> = match protocol {
+        Protocol::Http1 => Box::pin(
             hyper::server::conn::http1::Builder::new()
                 .preserve_header_case(true)
                 .auto_date_header(false)
                 .header_read_timeout(None)
                 .max_header_size(MOST_READ_HEAD_BYTES)
                 .serve_connection(io, service)
-                .with_upgrades()
-                .await
-        }
-        Protocol::Http2 => {
+                .with_upgrades(),
+        ),
+        Protocol::Http2 => Box::pin(
             hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .auto_date_header(false)
                 .max_concurrent_streams(MOST_STREAMS)
                 .max_header_list_size(MOST_READ_HEAD_BYTES as u32)
-                .serve_connection(io, service)
-                .await
-        }
+                .serve_connection(io, service),
+        ),
     };
-    if let Err(error) = outcome {
-        // A client that goes away in the middle, or does not speak HTTP. Its exchanges have settled themselves.
-        tracing::debug!(%error, "HTTP connection ended");
+    async move {
+        if let Err(error) = serving.await {
+            // A client that goes away in the middle, or does not speak HTTP. Its exchanges have settled themselves.
+            tracing::debug!(%error, "HTTP connection ended");
+        }
     }
 }

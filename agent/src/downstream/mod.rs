@@ -108,9 +108,14 @@ impl Downstream {
                 let host = hello.server_name().map(str::to_ascii_lowercase);
                 match (host.as_deref().and_then(|host| self.backend(host)), host) {
                     (Some(backend), Some(host)) if tls::speaks_http(&hello) => {
-                        Box::pin(self.terminate(*accepted, backend, host.into(), first, origin)).await
+                        self.terminate(accepted, backend, host.into(), first, origin)
+                            .await
                     }
-                    (_, host) => Box::pin(self.relay(first, origin, host.as_deref())).await,
+                    (_, host) => {
+                        // A relay needs it no more, and may last for hours.
+                        drop(accepted);
+                        Box::pin(self.relay(first, origin, host.as_deref())).await
+                    }
                 }
             }
             Verdict::PlaintextHttp { host: Some(host) } if let Some(backend) = self.backend(&host) => {
@@ -127,7 +132,7 @@ impl Downstream {
                     destination,
                     Protocol::Http1,
                 );
-                Box::pin(http::serve(connection, Replay::new(first.bytes, first.stream))).await;
+                http::serve(connection, Replay::new(first.bytes, first.stream)).await;
                 Ok(())
             }
             Verdict::PlaintextHttp { host } => Box::pin(self.relay(first, origin, host.as_deref())).await,
@@ -151,7 +156,7 @@ impl Downstream {
 
     async fn terminate(
         &self,
-        accepted: rustls::server::Accepted,
+        accepted: Box<rustls::server::Accepted>,
         backend: Arc<Backend>,
         host: Arc<str>,
         first: FirstBytes,
@@ -170,24 +175,25 @@ impl Downstream {
         }
         let _active = self.services.telemetry.connection(ConnectionKind::Terminated);
         // The handshake goes on from the bytes that the sniffer was given; the socket has only what came after them.
-        drop(first.bytes);
-        match Box::pin(self.terminator.handshake(accepted, first.stream)).await {
-            Ok((stream, protocol)) => {
-                let connection = Connection::new(
-                    Arc::clone(&self.services),
-                    &backend,
-                    host,
-                    origin.destination,
-                    protocol,
-                );
-                Box::pin(http::serve(connection, stream)).await;
-                Ok(())
-            }
+        let handshake = Box::pin(self.terminator.handshake(*accepted, first.stream));
+        drop((first.bytes, first.server));
+        let (stream, protocol) = match handshake.await {
+            Ok(done) => done,
             Err(error) => {
                 self.note_distrust(&error, &host, origin);
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        let connection = Connection::new(
+            Arc::clone(&self.services),
+            &backend,
+            host,
+            origin.destination,
+            protocol,
+        );
+        drop(backend);
+        http::serve(connection, stream).await;
+        Ok(())
     }
 
     /// A client that rejects our leaf: its user is told once, and its next connections are treated as the backend says.
@@ -240,5 +246,30 @@ impl Downstream {
             false => Arc::default(),
         };
         relay::relay(bytes, client, server, &traffic).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::TcpStream;
+    use tokio_rustls::server::TlsStream;
+
+    use super::{Downstream, http};
+    use crate::capture::CapturedConnection;
+    use crate::exchange::Connection;
+
+    fn size_of_future<Of, With, F>(_: impl FnOnce(Of, With) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Memory per connection is a budget (DESIGN §13), and a `.await` in the wrong place takes some of it unseen.
+    #[test]
+    fn a_connection_at_rest_keeps_little() {
+        let serve = size_of_future::<&'static Downstream, CapturedConnection, _>(Downstream::serve);
+        assert!(serve <= 1024, "{serve} bytes");
+        let http = size_of_future::<Arc<Connection>, TlsStream<TcpStream>, _>(http::serve);
+        assert!(http <= 64, "{http} bytes");
     }
 }

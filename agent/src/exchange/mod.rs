@@ -158,3 +158,23 @@ impl Settlement {
         self.settle(outcome, Some(refusal.code()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Request;
+    use hyper::body::Incoming;
+
+    use super::Connection;
+
+    /// It is allocated and moved for each request.
+    #[test]
+    fn an_exchange_takes_little() {
+        fn size_of_future<F>(_: impl FnOnce(Arc<Connection>, Request<Incoming>) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size_of_future(Connection::serve);
+        assert!(size <= 3 * 1024, "{size} bytes");
+    }
+}

@@ -23,8 +23,8 @@ pub(super) struct Settlement {
     record: ExchangeRecord,
     /// What there is to know of the request's body.
     request: Option<Sight>,
-    /// What there is to know of the answer's body.
-    response: Option<ResponseScan>,
+    /// What there is to know of the answer's body. Boxed: the settlement is handed on, and this is most of it.
+    response: Option<Box<ResponseScan>>,
     settled: bool,
 }
 
@@ -98,7 +98,7 @@ impl Settlement {
 
     /// The answer has a body that may carry usage.
     pub(super) fn scan(&mut self, response: ResponseScan) {
-        self.response = Some(response);
+        self.response = Some(Box::new(response));
     }
 
     /// Bytes of the answer's body have come from upstream.
@@ -118,7 +118,7 @@ impl Settlement {
 
     /// The answer has been read to its end. A stream that ended without its own last word was cut short, however clean the close.
     pub(super) fn complete(&mut self) {
-        let reading = self.response.as_ref().map(ResponseScan::reading);
+        let reading = self.response.as_ref().map(|response| response.reading());
         match reading {
             // Nothing of a stream that cannot be read says how it ended.
             Some(reading) if self.record.stream && !reading.finished && reading.model.is_some() => {

@@ -27,7 +27,7 @@ const FULL: usize = 1024 * 1024;
 /// Bytes worth a write before the pause is over.
 const LARGE: usize = 64 * 1024;
 /// After a write the thread lets lines gather. The first line after a quiet time is written at once.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why there is no access log, or not all of it.
 #[derive(Debug, Error)]

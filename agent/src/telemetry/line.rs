@@ -1,6 +1,5 @@
 //! An exchange as one line of JSON: the names of DESIGN §12, absent fields left out.
 
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use weir_ai::UsageReading;
@@ -76,7 +75,13 @@ impl Object<'_> {
     fn string(&mut self, key: &str, value: &str) {
         self.key(key);
         let value = &value[..value.floor_char_boundary(STRING_LENGTH)];
-        serde_json::to_writer(&mut *self.line, value).expect("a string to memory can't fail");
+        if value.bytes().any(needs_escape) {
+            serde_json::to_writer(&mut *self.line, value).expect("a string to memory can't fail");
+            return;
+        }
+        self.line.push(b'"');
+        self.line.extend_from_slice(value.as_bytes());
+        self.line.push(b'"');
     }
 
     fn optional(&mut self, key: &str, value: Option<&str>) {
@@ -114,21 +119,32 @@ impl Object<'_> {
     }
 }
 
-/// RFC 3339, UTC, milliseconds.
+/// RFC 8259 §7.
+fn needs_escape(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// RFC 3339, UTC, milliseconds. By hand, for `format!` would take a third of the line's time.
 fn write_time(time: SystemTime, line: &mut Vec<u8>) {
     let time = time::OffsetDateTime::from(time);
-    write!(
-        line,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        time.year(),
-        u8::from(time.month()),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        time.millisecond()
-    )
-    .expect("memory takes all");
+    let parts = [
+        (time.year().unsigned_abs(), 4, b'-'),
+        (u8::from(time.month()).into(), 2, b'-'),
+        (time.day().into(), 2, b'T'),
+        (time.hour().into(), 2, b':'),
+        (time.minute().into(), 2, b':'),
+        (time.second().into(), 2, b'.'),
+        (time.millisecond().into(), 3, b'Z'),
+    ];
+    for (mut number, digits, separator) in parts {
+        let start = line.len();
+        line.resize(start + digits, b'0');
+        for place in line[start..].iter_mut().rev() {
+            *place = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        line.push(separator);
+    }
 }
 
 #[cfg(test)]

@@ -134,10 +134,8 @@ where
                 .handshake(io)
                 .await
                 .map_err(failed)?;
-            tokio::spawn(async move {
-                // How it ended is told to whoever waits for an answer on it.
-                let _ = connection.with_upgrades().await;
-            });
+            // How it ended is told to whoever waits for an answer on it.
+            tokio::spawn(connection.with_upgrades());
             Ok(Sender::Http1(sender))
         }
         Protocol::Http2 => {
@@ -149,9 +147,7 @@ where
                 .handshake(io)
                 .await
                 .map_err(failed)?;
-            tokio::spawn(async move {
-                let _ = connection.await;
-            });
+            tokio::spawn(connection);
             Ok(Sender::Http2(sender))
         }
     }

@@ -13,12 +13,12 @@ pub(crate) fn processor_time(process: Pid) -> Outcome<Duration> {
     Ok(Duration::from(used))
 }
 
-/// Memory in bytes, pages that are shared with other processes counted by their share.
+/// Memory in bytes that the process has to itself: heap and stacks, as far as they were ever written and not given back.
 pub(crate) fn memory(process: Pid) -> Outcome<u64> {
     let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let line = rollup
         .lines()
-        .find_map(|line| line.strip_prefix("Pss:"))
-        .ok_or("the kernel reports no Pss")?;
+        .find_map(|line| line.strip_prefix("Anonymous:"))
+        .ok_or("the kernel reports no anonymous memory")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

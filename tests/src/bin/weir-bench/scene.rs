@@ -32,7 +32,7 @@ const ORIGINAL: &str = "203.0.113.20";
 /// A server that is no backend's.
 const RAW: &str = "203.0.113.30";
 
-/// Runs the rows, and prints the table.
+/// Runs the rows, and prints each as it is measured.
 pub(crate) fn run(options: &Options) -> Outcome {
     let addresses = [UPSTREAM, BARE_PROXY, PLAIN_RELAY, ORIGINAL, RAW].map(|address| format!("{address}/32"));
     namespace::enter(&addresses.each_ref().map(String::as_str));
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     );
     namespace::replace_file("/etc/hosts", &hosts, &directory.path().join("hosts"));
 
-    let mut table = report::Table::default();
+    report::begin()?;
     for row in rows::all() {
         if options
             .only
@@ -59,9 +59,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
         let measured = row
             .measure(&directory, options.quick)
             .map_err(|error| format!("{}: {error}", row.name))?;
-        table.add(&row, &measured);
+        report::row(&row, &measured)?;
     }
-    write!(std::io::stdout(), "{table}")?;
     Ok(())
 }
 
