@@ -30,13 +30,14 @@ pub async fn run(client: Client, agents: Agents, stores: Stores, replica: String
     let mut told = BTreeSet::new();
     loop {
         changes.mark_unchanged();
-        let states = agents.states();
-        let distrusts = states
-            .iter()
-            .flat_map(|state| state.distrusts.iter().map(|distrust| (&state.node, distrust)));
-        let reported: BTreeSet<_> = distrusts.clone().map(|(_, distrust)| key(distrust)).collect();
+        let mut distrusts: Vec<(String, Distrust)> = Vec::new();
+        for state in agents.states() {
+            let of_node = state.distrusts.into_iter();
+            distrusts.extend(of_node.map(|distrust| (state.node.clone(), distrust)));
+        }
+        let reported: BTreeSet<_> = distrusts.iter().map(|(_, distrust)| key(distrust)).collect();
         told.retain(|told| reported.contains(told));
-        for (node, distrust) in distrusts {
+        for (node, distrust) in &distrusts {
             if told.contains(&key(distrust)) {
                 continue;
             }

@@ -35,6 +35,7 @@ pub struct Stores {
     pub objects_changed: watch::Sender<u64>,
     /// Counts the changes of pods and namespaces.
     pub pods_changed: watch::Sender<u64>,
+    is_filled: watch::Sender<bool>,
 }
 
 impl Stores {
@@ -49,6 +50,7 @@ impl Stores {
             pods: pods.as_reader(),
             objects_changed: watch::channel(0).0,
             pods_changed: watch::channel(0).0,
+            is_filled: watch::channel(false).0,
         };
         let configuration = watcher::Config::default().page_size(PAGE);
         let objects_changed = stores.objects_changed.clone();
@@ -81,16 +83,29 @@ impl Stores {
             pods_changed,
             "pods",
         ));
+        tasks.spawn(stores.clone().tell_when_filled());
         stores
     }
 
     /// Returns when each of them has been filled once.
     pub async fn ready(&self) {
-        // An error means that a writer is gone: then the controller is about to end.
-        let _ = self.backends.wait_until_ready().await;
-        let _ = self.policies.wait_until_ready().await;
-        let _ = self.namespaces.wait_until_ready().await;
-        let _ = self.pods.wait_until_ready().await;
+        // An error means that the task which fills it is gone: then the controller is about to end.
+        let _ = self.is_filled.subscribe().wait_for(|is_filled| *is_filled).await;
+    }
+
+    /// Tells when they are filled. One task waits for the stores themselves, for of several that wait they wake only the last.
+    async fn tell_when_filled(self) {
+        let filled = [
+            self.backends.wait_until_ready().await,
+            self.policies.wait_until_ready().await,
+            self.namespaces.wait_until_ready().await,
+            self.pods.wait_until_ready().await,
+        ];
+        if filled.iter().all(Result::is_ok) {
+            self.is_filled.send_replace(true);
+        }
+        // A task of the controller's never ends.
+        std::future::pending().await
     }
 }
 
