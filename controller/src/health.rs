@@ -71,7 +71,12 @@ impl Health {
             "Agents that are connected to this replica",
             self.agents.count(),
         );
-        let captured = self.agents.states().iter().map(|state| state.captured_pods.len()).sum();
+        let captured = self
+            .agents
+            .states()
+            .iter()
+            .map(|state| state.captured_pods.len())
+            .sum();
         gauge(
             "weir_controller_captured_pods",
             "Pods that the agents which are connected to this replica capture",

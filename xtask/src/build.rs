@@ -6,7 +6,9 @@ use crate::step::{self, Outcome};
 
 /// Builds agent and controller for release.
 pub(crate) fn release() -> Outcome {
-    step::say("building target/release/weir and target/release/weir-controller (some minutes the first time)");
+    step::say(
+        "building target/release/weir and target/release/weir-controller (some minutes the first time)",
+    );
     step::run(step::cargo(&cache::clone_root()).args([
         "build",
         "--release",

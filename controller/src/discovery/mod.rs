@@ -7,6 +7,7 @@ pub mod stream;
 pub mod token;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::Stream;
 use secrecy::SecretString;
@@ -23,6 +24,9 @@ use token::{Authenticator, Refusal};
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Messages on their way to one agent. Each is at most some megabytes, and an agent that does not read gets no more.
 const ON_THEIR_WAY: usize = 2;
+
+/// How long an agent has to take the reason why its stream ends.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The service.
 pub struct Service {
@@ -49,6 +53,9 @@ impl Discovery for Service {
         &self,
         request: Request<Streaming<proto::AgentMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
+        if *self.sources.ending.borrow() {
+            return Err(stream::ended());
+        }
         let token = bearer(request.metadata()).ok_or(Refusal::NoToken)?;
         let agent = self
             .authenticator
@@ -71,8 +78,8 @@ impl Discovery for Service {
                 Ok(()) => tracing::info!(node, "an agent has left"),
                 Err(status) => {
                     tracing::info!(node, "an agent's stream ends: {}", status.message());
-                    // It may have left meanwhile: then there is nobody to tell.
-                    let _ = outgoing.try_send(Err(status));
+                    // It may have left meanwhile, or read nothing any more: then there is nobody to tell.
+                    let _ = tokio::time::timeout(TOLD_WITHIN, outgoing.send(Err(status))).await;
                 }
             }
         });

@@ -105,6 +105,9 @@ where
     let mut is_changed = true;
     let mut looked_after = tokio::time::interval_at(Instant::now() + LOOKED_AFTER, LOOKED_AFTER);
     loop {
+        if *ending.borrow() {
+            return Err(ended());
+        }
         // One change at a time: what an agent has not answered bounds what it is sent, and it always gets the newest next.
         if is_changed && stream.unanswered.is_empty() {
             let wanted = {
@@ -135,7 +138,8 @@ where
     }
 }
 
-fn ended() -> Status {
+/// What is told to agents that are to go to another replica.
+pub(super) fn ended() -> Status {
     Status::unavailable("this replica of the controller ends: connect again")
 }
 

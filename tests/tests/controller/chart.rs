@@ -38,7 +38,11 @@ fn a_wrong_value_is_refused_with_a_message() {
 fn no_role_lists_secrets_and_each_rule_says_what_it_is_for() {
     for set in [[].as_slice(), &["controller.secretNamespaces={a,b}"]] {
         let output = rendered(set);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let manifest = String::from_utf8(output.stdout).unwrap();
         for document in manifest
             .split("\n---\n")
