@@ -8,6 +8,8 @@ use xtask::cache;
 
 /// The namespace that Weir is installed in.
 pub const WEIR_NAMESPACE: &str = "weir-system";
+/// The ConfigMap there with the mock provider's root.
+const PROVIDER_CA: &str = "provider-ca";
 
 impl Cluster {
     /// Weir, installed and ready. Tests that run at the same time install it once.
@@ -23,9 +25,28 @@ impl Cluster {
             lock.lock()
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             self.install("weir-crds", &[]);
-            self.install("weir", &["--set", "image.pullPolicy=Never"]);
+            self.trust_the_mock_provider();
+            let upstream = format!("agent.upstreamCA.configMap={PROVIDER_CA}");
+            self.install("weir", &["--set", "image.pullPolicy=Never", "--set", &upstream]);
         });
         self
+    }
+
+    /// Agents verify providers against public roots; the mock's is none.
+    fn trust_the_mock_provider(&self) {
+        let authority = format!("--from-file=ca.crt={}", self.paths.provider_authority().display());
+        let namespace = format!("--namespace={WEIR_NAMESPACE}");
+        let there = [
+            "get",
+            "configmap",
+            PROVIDER_CA,
+            "--ignore-not-found",
+            "--output=name",
+            &namespace,
+        ];
+        if self.kubectl(&there).is_empty() {
+            self.kubectl(&["create", "configmap", PROVIDER_CA, &authority, &namespace]);
+        }
     }
 
     fn install(&self, chart: &str, options: &[&str]) {

@@ -1,0 +1,137 @@
+//! What a user sees who installs Weir, labels a namespace, and writes one AIBackend with its Secret.
+
+use weir_tests::cluster::{Cluster, PROVIDER_KEY, WEIR_NAMESPACE};
+
+use crate::shop::{APP, access_log, agent_on, labelled, metrics};
+
+const SLEEP: &str = "command: [sleep, infinity]";
+const HEARD: &str = "The mock heard: What does a weir do?\n";
+
+#[test]
+fn an_unmodified_application_without_a_key_works_on_every_node() {
+    let shop = labelled("chain");
+    for node in ["n1", "n2"] {
+        let app = format!("app-{node}");
+        shop.pod(&app, node, APP, SLEEP);
+        assert_eq!(shop.exec(&app, &["python3", "openai_sync.py"]), HEARD);
+        assert_eq!(shop.exec(&app, &["python3", "openai_sync.py", "stream"]), HEARD);
+
+        let agent = agent_on(node);
+        let exchanges = access_log(&agent, shop.name());
+        assert_eq!(exchanges.len(), 2, "{exchanges:?}");
+        for (exchange, streamed) in exchanges.iter().zip([false, true]) {
+            assert_eq!(exchange["k8s.pod.name"], app.as_str());
+            assert_eq!(exchange["k8s.service_account.name"], "default");
+            assert_eq!(exchange["weir.backend"], "openai");
+            assert_eq!(exchange["weir.stream"], streamed);
+            assert_eq!(exchange["weir.usage"], "read");
+            assert!(exchange["gen_ai.usage.output_tokens"].as_u64().unwrap() > 0);
+        }
+        let metrics = metrics(&agent);
+        let tokens: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.starts_with("weir_tokens_total{") && line.contains(shop.name()))
+            .collect();
+        assert!(!tokens.is_empty(), "{metrics}");
+        for line in tokens {
+            assert!(line.contains("service_account"), "{line}");
+            assert!(!line.contains(&app), "metrics know no pods: {line}");
+        }
+    }
+
+    shop.wait("aibackend/openai", "condition=Programmed");
+    let table = shop.kubectl(&["get", "aibackends"]);
+    let (head, row) = table.split_once('\n').unwrap();
+    assert_eq!(
+        head.split_whitespace().collect::<Vec<_>>(),
+        ["NAME", "PROVIDER", "HOSTS", "ACCEPTED", "PROGRAMMED", "AGE"]
+    );
+    assert!(
+        row.starts_with("openai   openai") && row.contains("api.openai.com"),
+        "{table}"
+    );
+    assert_eq!(
+        row.split_whitespace().filter(|word| *word == "True").count(),
+        2,
+        "{table}"
+    );
+}
+
+#[test]
+fn the_key_stands_nowhere_but_in_its_secret() {
+    let shop = labelled("key");
+    shop.pod("app", "n1", APP, SLEEP);
+    assert_eq!(shop.exec("app", &["python3", "openai_sync.py"]), HEARD);
+    shop.wait("aibackend/openai", "condition=Programmed");
+
+    let cluster = Cluster::shared();
+    let own = format!("--namespace={WEIR_NAMESPACE}");
+    let by = |component: &str| format!("--selector=app.kubernetes.io/component={component}");
+    let everything = [
+        cluster.kubectl(&["logs", &own, &by("agent"), "--prefix", "--tail=-1"]),
+        cluster.kubectl(&["logs", &own, &by("controller"), "--prefix", "--tail=-1"]),
+        cluster.kubectl(&["get", "events", "--all-namespaces", "--output=yaml"]),
+        cluster.kubectl(&[
+            "get",
+            "aibackends,pods,configmaps",
+            "--all-namespaces",
+            "--output=yaml",
+        ]),
+        shop.exec("app", &["env"]),
+        metrics(&agent_on("n1")),
+    ];
+    for text in &everything {
+        assert!(!text.is_empty());
+        // The mock provider's own pod is told its key, as the provider it stands for knows its own.
+        for line in text.lines().filter(|line| line.contains(PROVIDER_KEY)) {
+            assert!(line.contains("--key="), "the key is told: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_rotated_secret_is_used_and_no_connection_is_cut_for_it() {
+    let shop = labelled("rotated");
+    shop.pod("app", "n2", APP, SLEEP);
+    assert_eq!(shop.exec("app", &["python3", "openai_sync.py"]), HEARD);
+    let wrong = "{apiVersion: v1, kind: Secret, metadata: {name: openai}, stringData: {apiKey: sk-wrong}}";
+    shop.apply(wrong);
+    let refused = || {
+        let output = shop.exec_output("app", &["python3", "openai_sync.py"]);
+        String::from_utf8_lossy(&output.stderr).contains("AuthenticationError")
+    };
+    // Until the watch has told the controller, and the controller its agents.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !refused() {
+        assert!(std::time::Instant::now() < deadline, "the old key is still used");
+    }
+    assert_eq!(
+        access_log(&agent_on("n2"), shop.name()).last().unwrap()["http.response.status_code"],
+        401
+    );
+}
+
+#[test]
+fn a_namespace_without_the_label_and_one_that_may_not_use_the_backend_are_left_alone() {
+    let _shop = labelled("owner");
+    let other = Cluster::shared().namespace("other");
+    other.pod("app", "n1", APP, SLEEP);
+    // Its connection goes to the provider itself, whose certificate it does not trust.
+    let output = other.exec_output(
+        "app",
+        &["env", "OPENAI_API_KEY=none", "python3", "openai_sync.py"],
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("CERTIFICATE_VERIFY_FAILED"), "{said}");
+
+    other.kubectl(&["label", "namespace", other.name(), "weir.dev/intercept=enabled"]);
+    other.pod("late", "n1", APP, SLEEP);
+    // Captured, but no backend answers for the host there: relayed.
+    let output = other.exec_output(
+        "late",
+        &["env", "OPENAI_API_KEY=none", "python3", "openai_sync.py"],
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("CERTIFICATE_VERIFY_FAILED"), "{said}");
+    assert!(access_log(&agent_on("n1"), other.name()).is_empty());
+}

@@ -1,0 +1,5 @@
+//! The whole chain on a real cluster: Weir installed from the charts, a namespace labelled, applications unchanged.
+#![allow(clippy::unwrap_used)] // a test's failure is a panic
+
+mod chain;
+mod shop;

@@ -1,0 +1,66 @@
+//! A namespace whose applications are intercepted.
+
+use serde_json::Value as Json;
+use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY, WEIR_NAMESPACE};
+
+/// The image of a Python application with the providers' SDKs, and no key.
+pub(crate) const APP: &str = "weir.test/app-python:1";
+
+/// A namespace of the test's own, labelled before there is any pod, with a backend for OpenAI and its key.
+pub(crate) fn labelled(purpose: &str) -> Namespace<'static> {
+    let shop = Cluster::shared().with_weir().namespace(purpose);
+    shop.kubectl(&["label", "namespace", shop.name(), "weir.dev/intercept=enabled"]);
+    shop.apply(&format!(
+        "apiVersion: v1
+kind: Secret
+metadata: {{name: openai}}
+stringData: {{apiKey: {PROVIDER_KEY}}}
+---
+apiVersion: weir.dev/v1alpha1
+kind: AIBackend
+metadata: {{name: openai}}
+spec:
+  provider: {{openai: {{}}}}
+  auth: {{secretRef: {{name: openai}}}}
+"
+    ));
+    shop.wait("aibackend/openai", "condition=Accepted");
+    shop
+}
+
+/// The name of the agent's pod on a node.
+pub(crate) fn agent_on(node: &str) -> String {
+    let cluster = Cluster::shared();
+    let selector = "--selector=app.kubernetes.io/component=agent";
+    let on_node = format!("--field-selector=spec.nodeName={node},status.phase=Running");
+    let namespace = format!("--namespace={WEIR_NAMESPACE}");
+    let name = cluster.kubectl(&[
+        "get",
+        "pods",
+        &namespace,
+        selector,
+        &on_node,
+        "--output=jsonpath={.items[*].metadata.name}",
+    ]);
+    assert!(
+        !name.is_empty() && !name.contains(' '),
+        "one agent on {node}: `{name}`"
+    );
+    name
+}
+
+/// The lines of an agent's access log that are of this namespace.
+pub(crate) fn access_log(agent: &str, namespace: &str) -> Vec<Json> {
+    let own = format!("--namespace={WEIR_NAMESPACE}");
+    let log = Cluster::shared().kubectl(&["logs", &own, agent]);
+    log.lines()
+        .filter_map(|line| serde_json::from_str::<Json>(line).ok())
+        .filter(|line| line["k8s.namespace.name"] == namespace)
+        .collect()
+}
+
+/// An agent's metrics, as Prometheus reads them.
+pub(crate) fn metrics(agent: &str) -> String {
+    let path = format!("/api/v1/namespaces/{WEIR_NAMESPACE}/pods/{agent}:15090/proxy/metrics");
+    Cluster::shared().kubectl(&["get", "--raw", &path])
+}
