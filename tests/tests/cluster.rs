@@ -1,4 +1,4 @@
-//! The ground that the Kubernetes tests stand on: the cluster itself, before there is any Weir in it.
+//! The ground that the Kubernetes tests stand on: the cluster itself, where Weir has no part in it.
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
 use std::fs;

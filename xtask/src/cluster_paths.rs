@@ -16,6 +16,8 @@ pub const DEFAULT_NAME: &str = "dev";
 
 /// Weir's image, where nobody names another: what `cargo xtask image` makes.
 pub const WEIR_IMAGE: &str = concat!("weir.dev/weir:", env!("CARGO_PKG_VERSION"));
+/// The namespace that Weir is installed in.
+pub const WEIR_NAMESPACE: &str = "weir-system";
 /// The key that the tests' mock provider accepts, and no other.
 pub const PROVIDER_KEY: &str = "sk-mock-provider-0123456789";
 

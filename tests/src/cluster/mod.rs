@@ -1,19 +1,17 @@
 //! The suite's Kubernetes: one cluster for all tests, a namespace for each.
 //!
-//! It is a real one, made by `cargo xtask cluster`: two nodes, CoreDNS, the mock provider under the providers' own names. `cargo xtask test` names
+//! It is a real one, made by `cargo xtask cluster`: two nodes, CoreDNS, the mock provider under the providers' own names, and Weir, installed from the charts. `cargo xtask test` names
 //! it, the first test that asks for it brings it up, and `cargo xtask test` ends it, whatever came of the tests.
 
 mod namespace;
-mod release;
 
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use xtask::cluster_paths::ClusterPaths;
-pub use xtask::cluster_paths::{PROVIDER_KEY, WEIR_IMAGE};
+pub use xtask::cluster_paths::{PROVIDER_KEY, WEIR_IMAGE, WEIR_NAMESPACE};
 
 pub use namespace::Namespace;
-pub use release::WEIR_NAMESPACE;
 
 use crate::world::binaries::built;
 

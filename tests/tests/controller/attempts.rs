@@ -18,7 +18,7 @@ fn refused(cluster: &Cluster, node: &str, token: Option<&str>, code: &str, says:
 
 #[test]
 fn without_a_token_nothing_is_told() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     refused(cluster, "n1", None, "Unauthenticated", "no token");
     refused(
         cluster,
@@ -31,7 +31,7 @@ fn without_a_token_nothing_is_told() {
 
 #[test]
 fn a_token_for_another_audience_is_refused() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let pod = AgentPod::on(cluster, "n1", "audience");
     for audience in ["https://kubernetes.default.svc.cluster.local", "another"] {
         let token = pod.token(audience);
@@ -47,7 +47,7 @@ fn a_token_for_another_audience_is_refused() {
 
 #[test]
 fn another_nodes_name_is_refused() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let pod = AgentPod::on(cluster, "n1", "name");
     let token = pod.token(AUDIENCE);
     refused(
@@ -61,7 +61,7 @@ fn another_nodes_name_is_refused() {
 
 #[test]
 fn tokens_of_others_and_of_no_pod_are_refused() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let audience = format!("--audience={AUDIENCE}");
     let token = |account: &str| {
         kubectl_in_weir(cluster, &["create", "token", account, &audience])
@@ -86,7 +86,7 @@ fn tokens_of_others_and_of_no_pod_are_refused() {
 
 #[test]
 fn the_token_of_a_pod_that_is_gone_is_refused() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let pod = AgentPod::on(cluster, "n1", "gone");
     let token = pod.token(AUDIENCE);
     pod.delete();
@@ -100,7 +100,7 @@ fn the_token_of_a_pod_that_is_gone_is_refused() {
 
 #[test]
 fn a_token_that_has_expired_is_refused_and_ends_the_stream_that_it_opened() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let pod = AgentPod::on(cluster, "n1", "expired");
     let token = pod.token(AUDIENCE);
     let now = std::time::SystemTime::now()

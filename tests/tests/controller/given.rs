@@ -10,7 +10,7 @@ const AUDIENCE: &str = "weir-controller";
 
 #[test]
 fn a_node_is_given_what_its_pods_use_and_no_key_of_another() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let (shop, bank) = (cluster.namespace("shop"), cluster.namespace("bank"));
     let host = |of: &str| format!("{of}.example");
     backend(&shop, "openai", &host(shop.name()), "sk-of-shop");
@@ -44,7 +44,7 @@ fn a_node_is_given_what_its_pods_use_and_no_key_of_another() {
 
 #[test]
 fn a_secret_that_is_rotated_or_deleted_is_told_at_once() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let shop = cluster.namespace("rotation");
     let name = format!("{}/openai", shop.name());
     backend(&shop, "openai", &format!("{}.example", shop.name()), "sk-first");
@@ -75,7 +75,7 @@ fn a_secret_that_is_rotated_or_deleted_is_told_at_once() {
 
 #[test]
 fn who_comes_again_is_sent_what_differs() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let shop = cluster.namespace("resume");
     let name = format!("{}/openai", shop.name());
     backend(&shop, "openai", &format!("{}.example", shop.name()), "sk-resume");
@@ -110,7 +110,7 @@ fn who_comes_again_is_sent_what_differs() {
 
 #[test]
 fn status_says_what_is_wrong_and_who_has_it() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let shop = cluster.namespace("status");
     let name = format!("{}/openai", shop.name());
     backend(&shop, "openai", &format!("{}.example", shop.name()), "sk-status");

@@ -42,7 +42,7 @@ const PLAIN: &str = "containers: [{name: app, image: 'weir.test/busybox:1'}]";
 
 #[test]
 fn a_labelled_namespaces_pods_are_given_roots_and_placeholders() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let shop = labelled(cluster, "injected");
     backend(
         &shop,
@@ -71,7 +71,7 @@ fn a_labelled_namespaces_pods_are_given_roots_and_placeholders() {
 
 #[test]
 fn what_a_pod_sets_itself_is_kept() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let shop = labelled(cluster, "kept");
     let pod = after(
         &shop,
@@ -99,7 +99,7 @@ fn what_a_pod_sets_itself_is_kept() {
 
 #[test]
 fn whoever_is_not_to_be_captured_stays_as_it_is() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let (shop, other) = (labelled(cluster, "left-alone"), cluster.namespace("unlabelled"));
     let host_network = format!("hostNetwork: true, {PLAIN}");
     assert!(!is_injected(&after(&shop, "", &host_network)));
@@ -127,7 +127,7 @@ fn whoever_is_not_to_be_captured_stays_as_it_is() {
 
 #[test]
 fn the_roots_go_with_the_label() {
-    let cluster = Cluster::shared().with_weir();
+    let cluster = Cluster::shared();
     let shop = labelled(cluster, "unlabelled-again");
     cluster.kubectl(&["label", "namespace", shop.name(), "weir.dev/intercept-"]);
     shop.kubectl(&["wait", "--for=delete", "configmap/weir-trust", "--timeout=60s"]);

@@ -8,7 +8,7 @@ pub(crate) const APP: &str = "weir.test/app-python:1";
 
 /// A namespace of the test's own, labelled before there is any pod, with a backend for OpenAI and its key.
 pub(crate) fn labelled(purpose: &str) -> Namespace<'static> {
-    let shop = Cluster::shared().with_weir().namespace(purpose);
+    let shop = Cluster::shared().namespace(purpose);
     shop.kubectl(&["label", "namespace", shop.name(), "weir.dev/intercept=enabled"]);
     shop.apply(&format!(
         "apiVersion: v1

@@ -33,14 +33,16 @@ pub(crate) fn rolled_out(paths: &ClusterPaths, namespace: &str, workload: &str) 
             "--timeout=120s",
         ],
     )?)
-    .map_err(|error| {
-        let pods = kubectl(paths, &["--namespace", namespace, "describe", "pods"])
-            .ok()
-            .and_then(|mut command| command.output().ok())
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-            .unwrap_or_default();
-        format!("{error}\n{pods}")
-    })
+    .map_err(|error| format!("{error}\n{}", pods(paths, namespace)))
+}
+
+/// What the cluster says of a namespace's pods, to be shown where one of them does not come up.
+pub(crate) fn pods(paths: &ClusterPaths, namespace: &str) -> String {
+    kubectl(paths, &["--namespace", namespace, "describe", "pods"])
+        .ok()
+        .and_then(|mut command| command.output().ok())
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
 }
 
 /// `kubectl apply` of a manifest's text.

@@ -16,6 +16,7 @@ mod pki;
 mod providers;
 mod tools;
 mod up;
+mod weir;
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use xtask::cluster_paths::ClusterPaths;
 use super::cgroups::Hierarchies;
 use super::node::{Node, quietly};
 use super::tools::Tools;
-use super::{control_plane, dns, down, images, kubectl, pki, providers};
+use super::{control_plane, dns, down, images, kubectl, pki, providers, weir};
 use crate::image;
 use crate::setup;
 use crate::step::{self, Outcome};
@@ -79,11 +79,15 @@ fn say_what_to_try(paths: &ClusterPaths, arguments: &Arguments) {
         "KUBECONFIG={}, for what is run by `cargo xtask cluster exec`: nothing else reaches the cluster's network. Try",
         kubeconfig.display()
     ));
-    let mut tries = vec!["kubectl get nodes,pods --all-namespaces --output wide"];
-    if !arguments.bare {
-        tries.push("kubectl run app --image=weir.test/app-python:1 --restart=Never --rm -it -- sh -c 'curl -k https://api.openai.com/hello'");
-        tries.push("kubectl logs --namespace providers deployment/mock-provider");
-    }
+    let tries: &[&str] = if arguments.bare {
+        &["kubectl get nodes,pods --all-namespaces --output wide"]
+    } else {
+        &[
+            "kubectl --namespace shop run app --image=weir.test/app-python:1 --restart=Never --rm -it -- python3 openai_sync.py stream",
+            "kubectl --namespace weir-system logs daemonset/weir-agent --all-pods",
+            "helm --namespace weir-system test weir",
+        ]
+    };
     for command in tries {
         step::say(&format!("  cargo xtask cluster exec --name {paths} -- {command}"));
     }
@@ -162,6 +166,8 @@ fn bring_up(paths: &ClusterPaths, arguments: &Arguments, tools: &Tools) -> Outco
     if !arguments.bare {
         step::say("the mock provider, as api.openai.com and the others");
         providers::start(paths)?;
+        step::say("Weir, from charts/, and the namespace `shop` to try it in");
+        weir::install(paths)?;
     }
     fs::write(paths.finished(), arguments.shown())
         .map_err(|error| format!("{}: {error}", paths.finished().display()))
