@@ -39,7 +39,7 @@ fn only(namespace: &str) -> proto::AllowedNamespaces {
 /// With a key and a leaf for each backend, and the policies `a/0` to `a/4`.
 fn configuration(backends: Vec<proto::Resource>) -> Configuration {
     let mut configuration = Configuration::default();
-    let mut put = |resource: proto::Resource| (resource.name.clone(), Arc::new(resource));
+    let put = |resource: proto::Resource| (resource.name.clone(), Arc::new(resource));
     for backend in backends {
         let key = proto::Credential {
             state: Some(proto::credential::State::Key("sk-1".to_owned())),

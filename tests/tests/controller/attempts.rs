@@ -140,7 +140,7 @@ fn ending_at(cluster: &Cluster, token: &str, end: u64) -> String {
     claims["iat"] = (end - 600).into();
     claims["nbf"] = (end - 600).into();
     let signed = format!("{}.{}", parts[0], URL_SAFE_NO_PAD.encode(claims.to_string()));
-    let pem = std::fs::read_to_string(cluster.paths().pki().join("sa.key")).unwrap();
+    let pem = std::fs::read_to_string(cluster.paths().pki().join("service-accounts.key")).unwrap();
     let key = KeyPair::from_pem(&pem).unwrap();
     let signature = fixed(&key.sign(signed.as_bytes()).unwrap());
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))

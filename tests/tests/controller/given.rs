@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 use weir_tests::cluster::Cluster;
 
 use crate::agent::{AgentPod, Stream, is_removed, upsert};
-use crate::objects::{backend, pod, secret};
+use crate::objects::{PaperNode, backend, pod, secret};
 
 const AUDIENCE: &str = "weir-controller";
 
@@ -111,6 +111,7 @@ fn who_comes_again_is_sent_what_differs() {
 #[test]
 fn status_says_what_is_wrong_and_who_has_it() {
     let cluster = Cluster::shared();
+    let node = PaperNode::new(cluster, "paper-status");
     let shop = cluster.namespace("status");
     let name = format!("{}/openai", shop.name());
     backend(&shop, "openai", &format!("{}.example", shop.name()), "sk-status");
@@ -123,23 +124,23 @@ fn status_says_what_is_wrong_and_who_has_it() {
     };
     shop.wait("aibackend/openai", "condition=Accepted");
     assert_eq!(shop.field("aibackend", "openai", "{.status.provider}"), "openai");
-    pod(&shop, "web", "n1");
+    pod(&shop, "web", node.name);
     shop.wait("aibackend/openai", "condition=Programmed=false");
-    let agent = AgentPod::on(cluster, "n1", "status");
+    let agent = AgentPod::on(cluster, node.name, "status");
     let token = agent.token(AUDIENCE);
     {
-        let _refusing = Stream::open(cluster, "n1", Some(&token), &["--reject", &name]);
+        let _refusing = Stream::open(cluster, node.name, Some(&token), &["--reject", &name]);
         shop.wait(
             "aibackend/openai",
             "jsonpath={.status.conditions[?(@.type==\"Programmed\")].reason}=Rejected",
         );
         assert!(
-            condition("Programmed", "message").contains("node n1 has refused it"),
+            condition("Programmed", "message").contains("node paper-status has refused it"),
             "{}",
             condition("Programmed", "message")
         );
     }
-    let mut stream = Stream::open(cluster, "n1", Some(&token), &[]);
+    let mut stream = Stream::open(cluster, node.name, Some(&token), &[]);
     stream.wait(|message| message["snapshot_done"] == true);
     shop.wait("aibackend/openai", "condition=Programmed");
     assert_eq!(condition("Programmed", "message"), "1 of 1 nodes");

@@ -1,6 +1,41 @@
 //! Objects that the tests make.
 
-use weir_tests::cluster::Namespace;
+use weir_tests::cluster::{Cluster, Namespace};
+
+/// A node that is only an object, so that no real agent is on it. It goes with the value.
+pub(crate) struct PaperNode<'cluster> {
+    cluster: &'cluster Cluster,
+    pub(crate) name: &'static str,
+}
+
+impl<'cluster> PaperNode<'cluster> {
+    /// Of that name.
+    pub(crate) fn new(cluster: &'cluster Cluster, name: &'static str) -> Self {
+        let node = Self { cluster, name };
+        node.delete();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(
+            file.path(),
+            format!("{{apiVersion: v1, kind: Node, metadata: {{name: {name}}}}}"),
+        )
+        .unwrap();
+        cluster.kubectl(&["create", "--filename", &file.path().display().to_string()]);
+        node
+    }
+
+    fn delete(&self) {
+        self.cluster
+            .kubectl(&["delete", "node", self.name, "--ignore-not-found"]);
+    }
+}
+
+impl Drop for PaperNode<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.delete();
+        }
+    }
+}
 
 /// A backend of the namespace's own, for `host`, with its key in a Secret of the same name.
 pub(crate) fn backend(namespace: &Namespace<'_>, name: &str, host: &str, key: &str) {

@@ -132,3 +132,26 @@ fn the_roots_go_with_the_label() {
     cluster.kubectl(&["label", "namespace", shop.name(), "weir.dev/intercept-"]);
     shop.kubectl(&["wait", "--for=delete", "configmap/weir-trust", "--timeout=60s"]);
 }
+
+#[test]
+fn ephemeral_containers_are_given_what_their_pod_has() {
+    let cluster = Cluster::shared();
+    let shop = labelled(cluster, "ephemeral");
+    shop.apply(&format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: web}}, spec: {{{PLAIN}}}}}"
+    ));
+    shop.kubectl(&[
+        "debug",
+        "web",
+        "--image=i",
+        "--container=debug",
+        "--profile=general",
+    ]);
+    let pod: Json = serde_json::from_str(&shop.kubectl(&["get", "pod", "web", "--output=json"])).unwrap();
+    let debug = &pod["spec"]["ephemeralContainers"][0];
+    assert_eq!(
+        variable(debug, "SSL_CERT_FILE").as_deref(),
+        Some("/etc/weir/trust/ca-bundle.crt")
+    );
+    assert_eq!(debug["volumeMounts"][0]["name"], "weir-trust", "{debug}");
+}
