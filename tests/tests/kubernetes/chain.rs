@@ -22,7 +22,7 @@ fn an_unmodified_application_without_a_key_works_on_every_node() {
         for (exchange, streamed) in exchanges.iter().zip([false, true]) {
             assert_eq!(exchange["k8s.pod.name"], app.as_str());
             assert_eq!(exchange["k8s.service_account.name"], "default");
-            assert_eq!(exchange["weir.backend"], "openai");
+            assert_eq!(exchange["weir.backend"], format!("{}/openai", shop.name()));
             assert_eq!(exchange["weir.stream"], streamed);
             assert_eq!(exchange["weir.usage"], "read");
             assert!(exchange["gen_ai.usage.output_tokens"].as_u64().unwrap() > 0);
@@ -34,7 +34,7 @@ fn an_unmodified_application_without_a_key_works_on_every_node() {
             .collect();
         assert!(!tokens.is_empty(), "{metrics}");
         for line in tokens {
-            assert!(line.contains("service_account"), "{line}");
+            assert!(line.contains("k8s_service_account_name=\"default\""), "{line}");
             assert!(!line.contains(&app), "metrics know no pods: {line}");
         }
     }
