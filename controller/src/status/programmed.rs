@@ -70,12 +70,12 @@ pub fn summary(wanted: &BTreeMap<String, Resources>, agents: &[AgentState]) -> S
         };
         for key in resources.keys().filter(|key| is_told_of(key)) {
             let parts = parts(resources, key);
-            let has = |agent: &&AgentState| {
+            let has = |agent: &AgentState| {
                 parts
                     .iter()
                     .all(|(key, version)| agent.taken.get(*key) == Some(*version))
             };
-            let refusal = |agent: &&AgentState| {
+            let refusal = |agent: &AgentState| {
                 parts
                     .iter()
                     .find_map(|(key, version)| match agent.rejected.get(*key) {
@@ -85,9 +85,9 @@ pub fn summary(wanted: &BTreeMap<String, Resources>, agents: &[AgentState]) -> S
             };
             let taken = summary.objects.entry(shown(key)).or_default();
             taken.version = version(&parts);
-            if agents.iter().any(|agent| has(&agent)) {
+            if agents.iter().any(|agent| has(agent)) {
                 taken.nodes += 1;
-            } else if let Some(message) = agents.iter().find_map(|agent| refusal(&agent))
+            } else if let Some(message) = agents.iter().find_map(|agent| refusal(agent))
                 && taken.rejections.len() < REJECTIONS_AT_MOST
             {
                 taken.rejections.push(NodeRejection {

@@ -67,7 +67,7 @@ fn a_node_is_counted_once_and_nodes_that_need_nothing_are_not() {
     let wanted = wanted_by(&["n1"], "sk-1");
     let two_agents = [agent("n1", &wanted), agent("n1", &wanted)];
     let one = summary(&wanted, &two_agents);
-    assert_eq!(of_backend(&wanted, &[one.clone()]).taken, 1);
+    assert_eq!(of_backend(&wanted, std::slice::from_ref(&one)).taken, 1);
     assert_eq!(
         of_backend(&wanted, &[one.clone(), one]).taken,
         1,

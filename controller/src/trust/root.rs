@@ -84,7 +84,7 @@ fn judge(present: Option<&Data>, now: SystemTime) -> Result<Verdict<Roots>, Auth
         ))
     })?;
     let mut trusted_pem = text(value(present, "tls.crt"))?;
-    for (key, _) in present {
+    for key in present.keys() {
         if key.ends_with(".crt") && key != "tls.crt" {
             trusted_pem.push_str(&text(value(present, key))?);
         }
