@@ -102,9 +102,14 @@ impl Stream {
             file
         });
         // By a pod's address: services are the nodes' business, and this runs beside the API server.
-        let selector = "--selector=app.kubernetes.io/component=controller";
-        let path = "jsonpath={.items[0].status.podIP}";
-        let address = kubectl_in_weir(cluster, &["get", "pods", selector, "--output", path]);
+        // That of one which is ready: another may be ending.
+        let selector = "--selector=kubernetes.io/service-name=weir-controller";
+        let path = "jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].addresses[0]}";
+        let addresses = kubectl_in_weir(cluster, &["get", "endpointslices", selector, "--output", path]);
+        let address = addresses
+            .split_whitespace()
+            .next()
+            .expect("some replica is ready");
         let mut command = cluster.command("env");
         command
             .arg(built("weir-fake-agent"))
