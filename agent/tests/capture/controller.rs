@@ -21,6 +21,8 @@ use weir_api::{
 pub(crate) struct Stream {
     pub(crate) authorization: String,
     received: mpsc::UnboundedReceiver<AgentMessage>,
+    /// The pods of the last report: it may come before or after an acknowledgement.
+    reported: Option<Vec<String>>,
     answers: mpsc::UnboundedSender<Result<ControllerMessage, Status>>,
 }
 
@@ -30,7 +32,7 @@ impl Stream {
         loop {
             let message = self.received.recv().await.expect("the agent keeps its stream");
             match message.message.expect("a message") {
-                Message::Report(_) => {}
+                Message::Report(report) => self.reported = Some(report.captured_pods),
                 message => return message,
             }
         }
@@ -45,12 +47,10 @@ impl Stream {
 
     /// Waits for a report of just these pods.
     pub(crate) async fn reports(&mut self, pods: &[&str]) {
-        loop {
+        while self.reported.as_deref().is_none_or(|reported| reported != pods) {
             let message = self.received.recv().await.expect("the agent keeps its stream");
-            if let Some(Message::Report(report)) = message.message
-                && report.captured_pods == pods
-            {
-                return;
+            if let Some(Message::Report(report)) = message.message {
+                self.reported = Some(report.captured_pods);
             }
         }
     }
@@ -109,6 +109,7 @@ impl Discovery for Service {
         let stream = Stream {
             authorization,
             received,
+            reported: None,
             answers,
         };
         self.0

@@ -178,6 +178,7 @@ fn treatment(workload: &PodWorkload) -> &'static str {
         Treatment::Observed(ObservedWhy::Untrusting) => {
             "observed until it restarts, for it was not given our root to trust"
         }
+        Treatment::Observed(ObservedWhy::Policy) => "observed, for a policy of its is missing",
     }
 }
 

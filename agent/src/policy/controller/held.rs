@@ -8,7 +8,7 @@ use weir_api::proto::{self, resource::Body};
 use weir_api::{Snapshot, resource};
 
 use super::leaves;
-use super::workloads::{self, PodWorkload, Workloads};
+use super::workloads::{self, ObservedWhy, PodWorkload, Treatment, Workloads};
 use crate::capture::pods::PodUid;
 
 /// One consistent configuration.
@@ -33,8 +33,9 @@ struct Entry {
 #[derive(Debug)]
 enum Content {
     /// What a snapshot is made of.
-    Resource(proto::Resource),
-    Workload(PodUid, PodWorkload),
+    Resource(Box<proto::Resource>),
+    /// The same, for it says which policies target the pod; and what else it says.
+    Workload(Box<proto::Resource>, PodUid, PodWorkload),
     Leaf(Arc<CertifiedKey>),
 }
 
@@ -81,8 +82,9 @@ impl Held {
         let mut leaves = HashMap::new();
         for ((_, name), entry) in &self.resources {
             match &entry.content {
-                Content::Resource(resource) => resources.push(resource),
-                Content::Workload(uid, workload) => {
+                Content::Resource(resource) => resources.push(resource.as_ref()),
+                Content::Workload(resource, uid, workload) => {
+                    resources.push(resource.as_ref());
                     workloads.insert(uid.clone(), workload.clone());
                 }
                 Content::Leaf(leaf) => {
@@ -91,6 +93,15 @@ impl Held {
             }
         }
         let (snapshot, rejections) = Snapshot::from_resources(resources);
+        let of_workloads = rejections
+            .iter()
+            .filter(|rejection| rejection.kind() == proto::Kind::Workload);
+        for rejection in of_workloads {
+            // Captured as before, so that under Closed it is not let out; but not served without its policies.
+            if let Some(workload) = PodUid::parse(&rejection.name).and_then(|uid| workloads.get_mut(&uid)) {
+                workload.treatment = Treatment::Observed(ObservedWhy::Policy);
+            }
+        }
         let configuration = Configuration {
             snapshot,
             workloads,
@@ -111,15 +122,147 @@ impl Content {
         }
         match body {
             Body::Workload(workload) => workloads::workload(&resource.name, workload)
-                .map(|(uid, workload)| Self::Workload(uid, workload)),
+                .map(|(uid, workload)| Self::Workload(Box::new(resource.clone()), uid, workload)),
             Body::Leaf(leaf) => leaves::certified(leaf).map(Self::Leaf),
             Body::Backend(_) | Body::Policy(_) | Body::Credential(_) => {
-                let (_, rejections) = Snapshot::from_resources([&resource]);
+                let (_, rejections) = Snapshot::from_resources([&without_references(&resource)]);
                 match rejections.into_iter().next() {
                     Some(rejection) => Err(rejection.message),
-                    None => Ok(Self::Resource(resource)),
+                    None => Ok(Self::Resource(Box::new(resource))),
                 }
             }
         }
+    }
+}
+
+/// A resource as it can be checked by itself: what it refers to may come after it, and is looked for when all has come.
+fn without_references(resource: &proto::Resource) -> proto::Resource {
+    let mut alone = resource.clone();
+    if let Some(Body::Backend(backend)) = &mut alone.body {
+        backend.policies.clear();
+    }
+    alone
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_api::resource::resource;
+
+    use super::*;
+
+    const UID: &str = "0f5c8f70-1b2d-4b8e-9c70-3f1e0a9d2b44";
+
+    fn backend(host: &str, policies: &[&str]) -> proto::Resource {
+        let body = proto::Backend {
+            namespace: "a".to_owned(),
+            name: "b".to_owned(),
+            provider: "openai".to_owned(),
+            hosts: vec![host.to_owned()],
+            auth: Some(proto::backend::Auth::Passthrough(proto::Empty {})),
+            dial: proto::Dial::Pod.into(),
+            on_untrusted: proto::OnUntrusted::Relay.into(),
+            policies: policies.iter().map(|&name| name.to_owned()).collect(),
+            ..proto::Backend::default()
+        };
+        resource("a/b", Body::Backend(body))
+    }
+
+    fn policy() -> proto::Resource {
+        let body = proto::Policy {
+            namespace: "a".to_owned(),
+            name: "p".to_owned(),
+            ..proto::Policy::default()
+        };
+        resource("a/p", Body::Policy(body))
+    }
+
+    fn workload(policies: &[&str]) -> proto::Resource {
+        let body = proto::Workload {
+            uid: UID.to_owned(),
+            intercept: proto::Intercept::Enabled.into(),
+            failure_policy: proto::FailurePolicy::Closed.into(),
+            trusts: true,
+            policies: policies.iter().map(|&name| name.to_owned()).collect(),
+            ..proto::Workload::default()
+        };
+        resource(UID, Body::Workload(body))
+    }
+
+    fn upserts(resources: Vec<proto::Resource>) -> proto::Delta {
+        proto::Delta {
+            upserts: resources,
+            ..proto::Delta::default()
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_the_last_good_stays() {
+        let mut held = Held::default();
+        assert_eq!(held.apply(&mut upserts(vec![backend("one.example", &[])])), []);
+        let versions = held.versions();
+        let mut forged = backend("two.example", &[]);
+        forged.version = versions[0].version.clone();
+        let bodiless = proto::Resource {
+            name: "a/c".to_owned(),
+            ..proto::Resource::default()
+        };
+        let bad = vec![backend("not a host", &[]), forged, bodiless];
+        let messages: Vec<String> = held
+            .apply(&mut upserts(bad))
+            .into_iter()
+            .map(|rejection| rejection.message)
+            .collect();
+        assert!(messages[0].contains("not a host"), "{messages:?}");
+        assert!(messages[1].contains("version"), "{messages:?}");
+        assert!(messages[2].contains("upgrade the agent"), "{messages:?}");
+        assert_eq!(held.versions(), versions);
+        let (configuration, rejections) = held.configuration();
+        assert_eq!(rejections, []);
+        assert!(
+            configuration.snapshot.backend("a", "one.example").is_none(),
+            "no namespace may use it"
+        );
+        assert_eq!(
+            configuration.snapshot.hosts().collect::<Vec<_>>(),
+            ["one.example"]
+        );
+    }
+
+    #[test]
+    fn a_policy_may_come_after_whoever_names_it() {
+        let mut held = Held::default();
+        let named = vec![backend("one.example", &["a/p"]), workload(&["a/p"])];
+        assert_eq!(held.apply(&mut upserts(named)), []);
+        let (incomplete, rejections) = held.configuration();
+        assert_eq!(rejections.len(), 2);
+        let pod = incomplete
+            .workloads
+            .values()
+            .next()
+            .expect("captured all the same");
+        assert_eq!(pod.treatment, Treatment::Observed(ObservedWhy::Policy));
+
+        assert_eq!(held.apply(&mut upserts(vec![policy()])), []);
+        let (complete, rejections) = held.configuration();
+        assert_eq!(rejections, []);
+        let pod = complete.workloads.values().next().expect("captured");
+        assert_eq!(pod.treatment, Treatment::Intercepted);
+    }
+
+    #[test]
+    fn what_is_removed_is_held_no_longer() {
+        let mut held = Held::default();
+        held.apply(&mut upserts(vec![backend("one.example", &[]), workload(&[])]));
+        let removal = proto::ResourceName {
+            kind: proto::Kind::Workload.into(),
+            name: UID.to_owned(),
+        };
+        let mut delta = proto::Delta {
+            removals: vec![removal],
+            ..proto::Delta::default()
+        };
+        assert_eq!(held.apply(&mut delta), []);
+        assert_eq!(held.versions().len(), 1);
+        assert!(held.configuration().0.workloads.is_empty());
     }
 }

@@ -25,6 +25,8 @@ pub enum ObservedWhy {
     Label,
     /// It was there before it could be given our root: until it restarts.
     Untrusting,
+    /// A policy that targets it has not been sent, or is rejected.
+    Policy,
 }
 
 /// A pod that is to be captured.
