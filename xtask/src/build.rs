@@ -4,6 +4,10 @@ use xtask::cache;
 
 use crate::step::{self, Outcome};
 
+/// What cargo builds for the demo, the tests and the cluster: every program but the one that runs. In a larger selection of packages xtask's
+/// dependencies may have more features: cargo would put another xtask in the place of this one, whose path is then `…/xtask (deleted)`.
+pub(crate) const PROGRAMS: [&str; 4] = ["--workspace", "--exclude", "xtask", "--bins"];
+
 /// Builds agent and controller for release.
 pub(crate) fn release() -> Outcome {
     step::say(

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use xtask::cache;
 use xtask::cluster_paths::ClusterPaths;
 
+use crate::build::PROGRAMS;
 use crate::cluster;
 use crate::demo;
 use crate::setup;
@@ -126,7 +127,7 @@ fn licences() -> Command {
 fn tests(filter: Option<&str>, tally: &mut Tally) {
     let root = cache::clone_root();
     step::say("building the programs that the tests drive: weir, the mock provider, the probe");
-    let built = step::run(step::cargo(&root).args(["build", "--locked", "--workspace", "--bins"]));
+    let built = step::run(step::cargo(&root).args(["build", "--locked"]).args(PROGRAMS));
     if built.is_err() || filter.is_none() {
         let failed = built.is_err();
         tally.check("build", built);

@@ -9,6 +9,7 @@ use super::cgroups::Hierarchies;
 use super::node::{Node, quietly};
 use super::tools::Tools;
 use super::{control_plane, dns, down, images, kubectl, pki, providers, weir};
+use crate::build::PROGRAMS;
 use crate::image;
 use crate::setup;
 use crate::step::{self, Outcome};
@@ -41,7 +42,7 @@ pub(crate) fn run(paths: &ClusterPaths, arguments: &Arguments) -> Outcome {
     if !arguments.bare && !arguments.built {
         setup::toolchain()?;
         step::say("building weir and the mock provider");
-        step::run(image::cargo_build()?.args(["--workspace", "--bins"]))?;
+        step::run(image::cargo_build()?.args(PROGRAMS))?;
     }
     let guard = lock()?;
     if is_up(paths) {

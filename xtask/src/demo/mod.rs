@@ -7,6 +7,7 @@ use std::process::Command;
 
 use xtask::cache;
 
+use crate::build::PROGRAMS;
 use crate::setup;
 use crate::step::{self, Outcome};
 
@@ -24,7 +25,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     setup::demo()?;
     step::say("building weir and the mock provider (some minutes the first time)");
-    step::run(step::cargo(&cache::clone_root()).args(["build", "--locked", "--workspace", "--bins"]))?;
+    step::run(
+        step::cargo(&cache::clone_root())
+            .args(["build", "--locked"])
+            .args(PROGRAMS),
+    )?;
     if step::ask("id", &["-u"]).as_deref() != Some("0") {
         return Err("the demo makes a network of its own, and Weir loads programs into the kernel: both take root. Run it with sudo".to_owned());
     }
