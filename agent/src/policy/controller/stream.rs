@@ -67,12 +67,13 @@ impl Session<'_> {
         self.reports.mark_changed();
         let mut next_report = Instant::now();
         loop {
+            // The pause first: a message that comes meanwhile drops this, and a change that was seen already would be lost with it.
             let report = async {
+                tokio::time::sleep_until(next_report).await;
                 // An error: nobody will report any more.
                 if self.reports.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
-                tokio::time::sleep_until(next_report).await;
             };
             let received = tokio::select! {
                 received = incoming.message() => Some(received.map_err(status)?),
