@@ -1,53 +1,10 @@
 //! What a real API server says to Weir's objects: the schemas of charts/weir-crds are taken, and each of their rules refuses with words that help.
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
-use std::fs;
-use std::path::Path;
-
 use weir_tests::cluster::{Cluster, Namespace};
 
-/// Not Weir's own: another test may install or take away that one at the same time, and who has installed it matters to helm.
-const GROUP: &str = "crds.test.weir.example";
-
-/// Our definitions in a group of the test's own, for as long as this lives.
-struct Definitions {
-    cluster: &'static Cluster,
-    manifest: tempfile::NamedTempFile,
-}
-
-impl Definitions {
-    fn install(cluster: &'static Cluster) -> Self {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/weir-crds/templates");
-        let mut text = String::new();
-        for entry in fs::read_dir(chart).unwrap() {
-            text.push_str("---\n");
-            text.push_str(&fs::read_to_string(entry.unwrap().path()).unwrap());
-        }
-        let text = text
-            .replace("group: weir.dev", &format!("group: {GROUP}"))
-            .replace(".weir.dev\n", &format!(".{GROUP}\n"));
-        let manifest = tempfile::NamedTempFile::new().unwrap();
-        fs::write(manifest.path(), text).unwrap();
-        let definitions = Self { cluster, manifest };
-        definitions.kubectl(&["create"]);
-        definitions.kubectl(&["wait", "--for=condition=Established", "--timeout=60s"]);
-        definitions
-    }
-
-    fn kubectl(&self, arguments: &[&str]) {
-        let path = self.manifest.path().to_str().unwrap();
-        self.cluster.kubectl(&[arguments, &["--filename", path]].concat());
-    }
-}
-
-impl Drop for Definitions {
-    fn drop(&mut self) {
-        self.kubectl(&["delete"]);
-    }
-}
-
 fn object(kind: &str, name: &str, spec: &str) -> String {
-    format!("---\napiVersion: {GROUP}/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+    format!("---\napiVersion: weir.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")
 }
 
 const BACKEND: &str = "provider: {openai: {}}, auth: {passthrough: {}}";
@@ -292,7 +249,7 @@ fn expand(spec: &str) -> String {
 }
 
 fn column_names(namespace: &Namespace<'_>, kind: &str) -> Vec<String> {
-    let table = namespace.kubectl(&["get", &format!("{kind}.{GROUP}")]);
+    let table = namespace.kubectl(&["get", kind]);
     let names = table.lines().next().unwrap().split_whitespace();
     names.map(str::to_owned).collect()
 }
@@ -300,7 +257,6 @@ fn column_names(namespace: &Namespace<'_>, kind: &str) -> Vec<String> {
 #[test]
 fn the_api_server_takes_what_is_right_and_says_what_is_wrong() {
     let cluster = Cluster::shared();
-    let _definitions = Definitions::install(cluster);
     let namespace = cluster.namespace("crds");
     let good = GOOD.iter().enumerate();
     let good: String = good
@@ -326,7 +282,7 @@ fn the_api_server_takes_what_is_right_and_says_what_is_wrong() {
     );
     // What is not written is filled in, so that whoever reads the object sees what holds.
     let defaults = namespace.field(
-        &format!("aibackends.{GROUP}"),
+        "aibackends",
         "good-0",
         "{.spec.dial} {.spec.onUntrusted} {.spec.allowedNamespaces.from}",
     );

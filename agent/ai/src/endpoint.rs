@@ -1,6 +1,9 @@
 //! What a request asks for, known from its method and path.
 
+use std::borrow::Cow;
+
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 use crate::Dialect;
 
@@ -29,12 +32,16 @@ impl Endpoint {
     /// What a request asks for, by the end of its path: what stands before differs (`/v1/…`, `/openai/v1/…`,
     /// `/api/v1/…`). A query and one trailing slash are ignored. Dialects do not matter: Anthropic's host also
     /// serves `/v1/chat/completions`, and OpenRouter's and xAI's serve `/v1/messages`.
+    ///
+    /// A path is taken as a lenient server would: letters may be percent-encoded or capitals, and segments empty or dots. Else a policy that denies
+    /// an operation would not know it in disguise.
     pub fn of(method: &Method, path: &str) -> Self {
         let path = path.split(['?', '#']).next().unwrap_or_default();
-        let path = path.strip_suffix('/').unwrap_or(path);
+        let path = normalized(path);
+        let path = path.strip_suffix('/').unwrap_or(&path);
         if method == Method::GET {
             let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-            return match path.ends_with("/models") || parent.ends_with("/models") {
+            return match ends_with(path, "/models") || ends_with(parent, "/models") {
                 true => Self::Models,
                 false => Self::Other,
             };
@@ -54,7 +61,7 @@ impl Endpoint {
             ("/v1/messages/count_tokens", Endpoint::CountTokens),
         ];
         ENDS.iter()
-            .find(|(end, _)| path.ends_with(end))
+            .find(|(end, _)| ends_with(path, end))
             .map_or(Self::Other, |(_, endpoint)| *endpoint)
     }
 
@@ -90,6 +97,32 @@ impl Endpoint {
     }
 }
 
+/// Whatever the case of its ASCII letters.
+fn ends_with(path: &str, end: &str) -> bool {
+    path.len()
+        .checked_sub(end.len())
+        .and_then(|start| path.as_bytes().get(start..))
+        .is_some_and(|tail| tail.eq_ignore_ascii_case(end.as_bytes()))
+}
+
+/// RFC 3986 §6.2.2, and empty segments dropped. Nearly every path is as it comes.
+fn normalized(path: &str) -> Cow<'_, str> {
+    let plain = !path.contains('%') && !path.contains("//") && !path.contains("/.");
+    if plain {
+        return Cow::Borrowed(path);
+    }
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let mut segments = Vec::new();
+    for segment in decoded.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    Cow::Owned(segments.iter().flat_map(|segment| ["/", segment]).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +138,14 @@ mod tests {
                 Endpoint::ChatCompletions,
             ),
             ("POST", "/chat/completions/", Endpoint::ChatCompletions),
+            ("POST", "/v1/chat//completions//", Endpoint::ChatCompletions),
+            ("POST", "/v1/chat/x/.././completions", Endpoint::ChatCompletions),
+            ("POST", "/V1/Chat/Completions", Endpoint::ChatCompletions),
+            ("POST", "/v1/embedding%73", Endpoint::Embeddings),
+            ("POST", "/v1%2Fembeddings%2f", Endpoint::Embeddings),
+            ("POST", "/v1/embeddings/..", Endpoint::Other),
+            ("POST", "/v1/embeddings%", Endpoint::Other),
+            ("POST", "/%ff/..//é", Endpoint::Other),
             ("POST", "/v1/chat/completions/chatcmpl-1", Endpoint::Other),
             ("GET", "/v1/chat/completions", Endpoint::Other),
             ("POST", "/v1/completions", Endpoint::Completions),

@@ -60,8 +60,8 @@ struct Level {
 #[derive(Clone, Debug)]
 pub(crate) struct JsonScan {
     paths: &'static [Path],
-    /// Compare keys as they are meant, not as they are written.
-    unescape: bool,
+    /// Compare keys as the most lenient of parsers do.
+    lenient: bool,
     state: State,
     depth: usize,
     /// Whether each container is an object, a bit each.
@@ -82,7 +82,7 @@ impl JsonScan {
         debug_assert!(paths.len() <= 32 && paths.iter().all(|path| path.keys.len() <= PATH_DEPTH));
         let mut scan = Self {
             paths,
-            unescape: false,
+            lenient: false,
             state: State::Value,
             depth: 0,
             objects: [0; NESTING / 64],
@@ -96,9 +96,9 @@ impl JsonScan {
         scan
     }
 
-    /// Takes `"mod\u0065l"` for the key `model`, as a parser does.
-    pub(crate) fn unescaping_keys(mut self) -> Self {
-        self.unescape = true;
+    /// Takes `"mod\u0065l"` for the key `model`, as every parser does, and `"Model"`, as some do (Go's).
+    pub(crate) fn with_lenient_keys(mut self) -> Self {
+        self.lenient = true;
         self
     }
 
@@ -122,7 +122,6 @@ impl JsonScan {
     }
 
     /// Whether this is no JSON document. What was found before stands.
-    #[cfg(test)]
     pub(crate) fn is_broken(&self) -> bool {
         self.state == State::Broken
     }

@@ -45,10 +45,20 @@ pub struct RequestScan {
 #[derive(Default, Debug)]
 struct Members {
     model: Option<String>,
+    models: Models,
     stream: Option<bool>,
     options: Option<Options>,
     /// The last `include_usage`, not yet known to be inside which `stream_options`.
     include_usage: Option<(Kind, Range<u64>)>,
+}
+
+/// How often a model was named.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+enum Models {
+    #[default]
+    None,
+    One,
+    Several,
 }
 
 #[derive(Debug)]
@@ -70,10 +80,14 @@ struct TopLevel {
 pub struct RequestFacts<'a> {
     /// The model it names.
     pub model: Option<&'a str>,
+    /// Whether it names a model more than once. Parsers differ in which of them holds, so who restricts models had better take none.
+    pub several_models: bool,
     /// Whether it asks for a stream.
     pub stream: Option<bool>,
     /// Whether its top-level value has closed.
     pub complete: bool,
+    /// Whether it turned out to be no JSON: nothing more will be known of it.
+    pub broken: bool,
 }
 
 /// A change to a body: the bytes of `range` give way to `insert`.
@@ -90,7 +104,7 @@ impl RequestScan {
     pub fn new(endpoint: Endpoint) -> Self {
         let json = endpoint
             .reads_request()
-            .then(|| JsonScan::new(WHOLE).unescaping_keys());
+            .then(|| JsonScan::new(WHOLE).with_lenient_keys());
         Self {
             endpoint,
             json,
@@ -116,8 +130,10 @@ impl RequestScan {
     pub fn facts(&self) -> RequestFacts<'_> {
         RequestFacts {
             model: self.members.model.as_deref(),
+            several_models: self.members.models == Models::Several,
             stream: self.members.stream,
             complete: self.json.as_ref().is_some_and(JsonScan::is_complete),
+            broken: self.json.as_ref().is_some_and(JsonScan::is_broken),
         }
     }
 
@@ -171,7 +187,13 @@ impl RequestScan {
 impl Members {
     fn take(&mut self, found: &Found<'_>) {
         match found.path {
-            MODEL => self.model = found.bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()),
+            MODEL => {
+                self.model = found.bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
+                self.models = match self.models {
+                    Models::None => Models::One,
+                    Models::One | Models::Several => Models::Several,
+                };
+            }
             STREAM => {
                 self.stream = match found.kind {
                     Kind::True => Some(true),

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::sniff::{Sniffer, Verdict};
+use crate::upstream::CONNECT_LIMIT;
 use crate::upstream::Dialler;
 
 /// How long a client may be silent before the server is asked whether it speaks first.
@@ -95,7 +96,7 @@ async fn who_speaks_first(
             spoken?;
             return Ok(First::Client(None));
         }
-        dialled = dialler.dial(destination) => dialled,
+        dialled = dialler.dial(destination, CONNECT_LIMIT) => dialled,
     };
     // A server that cannot be reached says nothing; a backend's endpoint may stand in for it.
     let Ok(server) = dialled else {

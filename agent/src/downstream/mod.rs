@@ -22,6 +22,7 @@ use crate::capture::{CapturedConnection, Origin};
 use crate::exchange::{Connection, Services};
 use crate::telemetry::record::ConnectionKind;
 use crate::trust::{DistrustReporter, is_distrust, may_be_distrust};
+use crate::upstream::CONNECT_LIMIT;
 use crate::upstream::Protocol;
 use distrusted::Distrusted;
 use first_bytes::FirstBytes;
@@ -226,7 +227,12 @@ impl Downstream {
         } = first;
         let server = match server {
             Some(server) => server,
-            None => match self.services.dialler.dial(origin.destination).await {
+            None => match self
+                .services
+                .dialler
+                .dial(origin.destination, CONNECT_LIMIT)
+                .await
+            {
                 Ok(server) => server,
                 Err(error) => {
                     self.count_refused();

@@ -1,134 +1,21 @@
-//! Whether a request may go on, and as what: its host, its credential, its headers.
+//! Whether a request may go on, and as what: its host, its operation, its credential, its headers.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use http::header::{AUTHORIZATION, HOST, HeaderName};
+use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, Request, Uri};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use rustls::pki_types::ServerName;
-use secrecy::ExposeSecret;
-use weir_ai::Dialect;
-use weir_api::{Auth, Backend, BackendEndpoint, EndpointTls};
+use weir_ai::{Dialect, Endpoint};
 
 use super::Connection;
 use super::headers::{self, HeaderChanges};
+use super::prepared::{Credential, Prepared};
 use super::refusal::Refusal;
 use super::request_body::Body;
 use crate::downstream::host;
 use crate::trust::is_placeholder;
-use crate::upstream::{Address, Route, Security};
 
 /// The longest request head.
 pub(crate) const MOST_HEAD_BYTES: usize = 64 * 1024;
-
-/// What a backend means for one connection, worked out once and kept until the backend changes.
-#[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) backend: Arc<Backend>,
-    /// `namespace/name`.
-    pub(super) label: Arc<str>,
-    pub(super) route: Arc<Route>,
-    /// The host that the server at the end of the route is asked for, where it isn't the one that the app named.
-    authority: Option<HeaderValue>,
-    credential: Credential,
-}
-
-/// What is done about the credential of a request.
-#[derive(Debug)]
-enum Credential {
-    /// The caller's own is passed through, unless it is our placeholder.
-    Callers,
-    /// Ours takes the place of whatever the caller sent. Marked sensitive: Debug does not print it.
-    Ours { name: HeaderName, value: HeaderValue },
-    /// The backend has one, but it cannot be had; the reason names what to mend.
-    Missing(String),
-}
-
-impl Prepared {
-    pub(super) fn new(backend: &Arc<Backend>, host: &str, origin: SocketAddr) -> Self {
-        let (route, authority) = match &backend.endpoint {
-            Some(endpoint) => by_endpoint(endpoint),
-            None => (by_original_destination(host, origin), None),
-        };
-        Self {
-            backend: Arc::clone(backend),
-            label: format!("{}/{}", backend.namespace, backend.name).into(),
-            route: Arc::new(route),
-            authority,
-            credential: Credential::of(backend),
-        }
-    }
-}
-
-impl Credential {
-    fn of(backend: &Backend) -> Self {
-        match &backend.auth {
-            Auth::Passthrough => Self::Callers,
-            Auth::Unresolved(reason) => Self::Missing(reason.clone()),
-            Auth::Key(key) => {
-                let header = backend.provider.dialect().credential_header();
-                match header.value(key.expose_secret()) {
-                    Ok(value) => Self::Ours {
-                        name: header.name,
-                        value,
-                    },
-                    Err(_) => {
-                        Self::Missing("the Secret's value has bytes that no HTTP header may hold".to_owned())
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn by_original_destination(host: &str, origin: SocketAddr) -> Route {
-    match ServerName::try_from(host.to_owned()) {
-        Ok(server_name) => Route {
-            address: Address::Socket(origin),
-            security: Security::Tls {
-                server_name,
-                authorities: None,
-            },
-        },
-        // `translate` takes no host that is not a DNS name.
-        Err(_) => unreachable!("a backend's hosts are DNS names"),
-    }
-}
-
-fn by_endpoint(endpoint: &BackendEndpoint) -> (Route, Option<HeaderValue>) {
-    let address = Address::Name {
-        host: endpoint.host.clone(),
-        port: endpoint.port,
-    };
-    let (security, name, default_port) = match &endpoint.tls {
-        EndpointTls::Plaintext => (Security::Plaintext, &endpoint.host, 80),
-        EndpointTls::Verify {
-            server_name,
-            authorities,
-        } => {
-            let name = server_name.as_ref().unwrap_or(&endpoint.host);
-            let security = Security::Tls {
-                server_name: ServerName::try_from(name.clone())
-                    .expect("translate checks an endpoint's names"),
-                authorities: authorities.clone(),
-            };
-            (security, name, 443)
-        }
-    };
-    // An IPv6 address stands in brackets there (RFC 3986 §3.2.2).
-    let name = if name.contains(':') {
-        format!("[{name}]")
-    } else {
-        name.clone()
-    };
-    let authority = match endpoint.port {
-        port if port == default_port => name,
-        port => format!("{name}:{port}"),
-    };
-    (Route { address, security }, HeaderValue::try_from(authority).ok())
-}
 
 /// A request that may go on.
 pub(super) struct Admission {
@@ -143,6 +30,7 @@ pub(super) struct Admission {
 pub(super) fn admit(
     connection: &Connection,
     prepared: &Prepared,
+    endpoint: Endpoint,
     mut request: Request<Incoming>,
 ) -> Result<Admission, Refusal> {
     if request.method() == http::Method::CONNECT {
@@ -152,11 +40,21 @@ pub(super) fn admit(
         return Err(Refusal::HeadTooLong);
     }
     check_host(connection, &request)?;
+    let policy = &prepared.policy;
+    policy
+        .permits_operation(endpoint)
+        .map_err(|denial| Refusal::OperationDenied(denial.to_string()))?;
     let upgrade = headers::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     let dialect = prepared.backend.provider.dialect();
 
     let mut changes = HeaderChanges::default();
+    for (name, value) in policy.set_headers() {
+        changes.set(name.clone(), value.clone());
+    }
+    for name in policy.remove_headers() {
+        changes.remove(name.clone());
+    }
     match &prepared.credential {
         Credential::Callers => refuse_placeholder(connection, dialect, &head.headers)?,
         Credential::Ours { name, value } => {

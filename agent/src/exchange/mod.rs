@@ -3,6 +3,9 @@
 mod admit;
 mod event_boundary;
 mod headers;
+mod idle;
+mod permission;
+mod prepared;
 mod refusal;
 mod request_body;
 mod reshape;
@@ -25,7 +28,9 @@ use crate::policy::SnapshotHandle;
 use crate::telemetry::Telemetry;
 use crate::telemetry::record::{Outcome, Workload};
 use crate::upstream::{Dialler, Pool, Protocol, Upstream};
-use admit::{Admission, Prepared};
+use admit::Admission;
+use permission::DeniedModel;
+use prepared::{Prepared, Standing};
 use refusal::Refusal;
 use settlement::Settlement;
 
@@ -56,8 +61,8 @@ pub(crate) struct Connection {
     pub(crate) protocol: Protocol,
     /// What the app opened ends with it: its connections to the provider too.
     pool: Arc<Pool>,
-    /// What was worked out from the backend as it stood last.
-    prepared: Mutex<Arc<Prepared>>,
+    /// What was worked out from the configuration as it stood last.
+    standing: Mutex<Standing>,
 }
 
 impl Connection {
@@ -69,14 +74,14 @@ impl Connection {
         origin: SocketAddr,
         protocol: Protocol,
     ) -> Arc<Self> {
-        let prepared = Mutex::new(Arc::new(Prepared::new(backend, &host, origin)));
+        let standing = Mutex::new(Standing::new(&services, backend, &host, origin));
         Arc::new(Self {
             pool: Arc::new(Pool::new(services.dialler.clone())),
             services,
             host,
             origin,
             protocol,
-            prepared,
+            standing,
         })
     }
 
@@ -109,10 +114,16 @@ impl Connection {
             request,
             body,
             upgrade,
-        } = admit::admit(self, prepared, request)?;
-        let (request, sight) = body
-            .prepare(request, settlement.endpoint(), prepared.backend.provider)
-            .await?;
+        } = admit::admit(self, prepared, settlement.endpoint(), request)?;
+        let request = body
+            .prepare(
+                request,
+                settlement.endpoint(),
+                prepared.backend.provider,
+                &prepared.policy,
+            )
+            .await;
+        let (request, sight) = request?;
         settlement.watch(sight);
         let pool = match prepared.backend.dial {
             weir_api::Dial::Pod => &self.pool,
@@ -121,33 +132,45 @@ impl Connection {
         let sent = self
             .services
             .upstream
-            .send(pool, &prepared.route, self.protocol, request)
+            .send(
+                pool,
+                &prepared.route,
+                self.protocol,
+                prepared.policy.timeouts(),
+                request,
+            )
             .await;
-        let (response, lease) = sent.map_err(|error| Refusal::from_upstream(&self.host, error))?;
+        let (response, lease) = sent.map_err(|error| match settlement.denied_model() {
+            Some(denied) => Refusal::ModelDenied(denied),
+            None => Refusal::from_upstream(&self.host, error),
+        })?;
         settlement.answered(response.status());
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return upgrade
                 .map(|client| upgrade::switch(response, client))
                 .ok_or(Refusal::UnaskedSwitch);
         }
-        response_body::observe(self, response, lease, settlement)
+        response_body::observe(self, response, lease, prepared.policy.timeouts().idle, settlement)
     }
 
-    /// The backend for this connection's host, as it stands now or, where there no longer is one, as it stood last; and whether there is.
+    /// What the configuration means for this connection, as it stands now or, where no backend answers for its host any more, as it stood last;
+    /// and whether one does.
     fn prepared(&self) -> (Arc<Prepared>, bool) {
-        let snapshot = self.services.snapshot.load();
-        let backend = snapshot.backend(&self.services.workload.namespace, &self.host);
-        let mut prepared = self.prepared.lock();
-        if let Some(backend) = backend.filter(|backend| !Arc::ptr_eq(&prepared.backend, backend)) {
-            *prepared = Arc::new(Prepared::new(backend, &self.host, self.origin));
-        }
-        (Arc::clone(&prepared), backend.is_some())
+        let mut standing = self.standing.lock();
+        standing.renew(&self.services, &self.host, self.origin);
+        (Arc::clone(&standing.prepared), standing.stands)
     }
 }
 
 impl Settlement {
     fn refused(mut self, refusal: &Refusal, status: http::StatusCode) {
         self.answered(status);
+        if let Refusal::ModelDenied(DeniedModel {
+            model: Some(model), ..
+        }) = refusal
+        {
+            self.asked_for(model);
+        }
         let outcome = if refusal.is_upstreams() {
             Outcome::UpstreamError
         } else if refusal.is_clients() {

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use weir_ai::{Dialect, ErrorReply};
 
 use super::admit::MOST_HEAD_BYTES;
+use super::permission::DeniedModel;
 use super::response_body::AnswerBody;
 use crate::upstream::UpstreamError;
 
@@ -25,6 +26,10 @@ pub(super) enum Refusal {
     Tunnel,
     /// The path cannot be joined to the endpoint's prefix.
     BadPath,
+    /// A policy denies what is asked for; which, and why.
+    OperationDenied(String),
+    /// A policy denies the model that is asked.
+    ModelDenied(DeniedModel),
     /// There is no credential to send.
     NoCredential { host: String, reason: String },
     /// The client's body is not framed as it should be.
@@ -92,6 +97,8 @@ impl Refusal {
             Self::HeadTooLong => "weir_head_too_long",
             Self::Tunnel => "weir_tunnel_refused",
             Self::BadPath => "weir_invalid_path",
+            Self::OperationDenied(_) => "weir_operation_denied",
+            Self::ModelDenied(_) => "weir_model_denied",
             Self::NoCredential { .. } => "weir_no_credential",
             Self::IncompleteRequest(_) | Self::ClientGone(_) => "weir_incomplete_request",
             Self::Failed { .. } => "weir_upstream_failed",
@@ -100,7 +107,7 @@ impl Refusal {
                 UpstreamError::Unresolved { .. } | UpstreamError::Unreachable { .. } => {
                     "weir_upstream_unreachable"
                 }
-                UpstreamError::TimedOut { .. } => "weir_upstream_timeout",
+                UpstreamError::TimedOut { .. } | UpstreamError::Silent { .. } => "weir_upstream_timeout",
                 UpstreamError::Untrusted { .. } | UpstreamError::Authorities { .. } => {
                     "weir_upstream_untrusted"
                 }
@@ -118,11 +125,12 @@ impl Refusal {
             Self::HeadTooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Tunnel => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadPath | Self::IncompleteRequest(_) | Self::ClientGone(_) => StatusCode::BAD_REQUEST,
+            Self::OperationDenied(_) | Self::ModelDenied(_) => StatusCode::FORBIDDEN,
             Self::NoCredential { .. } => StatusCode::UNAUTHORIZED,
             Self::Failed { status, .. } => *status,
             Self::UnaskedSwitch => StatusCode::BAD_GATEWAY,
             Self::Upstream { error, .. } => match **error {
-                UpstreamError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+                UpstreamError::TimedOut { .. } | UpstreamError::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
                 _ => StatusCode::BAD_GATEWAY,
             },
         }
@@ -155,6 +163,9 @@ impl Refusal {
             Self::BadPath => {
                 "The path, behind the backend's endpoint.pathPrefix, is no valid path.".to_owned()
             }
+            Self::OperationDenied(denial) | Self::ModelDenied(DeniedModel { denial, .. }) => format!(
+                "Weir did not let this request through: {denial}. Ask whoever wrote the policy, or ask for something else."
+            ),
             Self::NoCredential { host, reason } => {
                 format!("Weir has no credential for {host}: {reason}. Nothing was sent to {host}.")
             }
@@ -181,6 +192,8 @@ impl Refusal {
             | Self::HeadTooLong
             | Self::Tunnel
             | Self::BadPath
+            | Self::OperationDenied(_)
+            | Self::ModelDenied(_)
             | Self::NoCredential { .. } => true,
             // On a connection of its own a retry is relayed.
             Self::BackendRemoved(_)
@@ -257,6 +270,7 @@ fn mend(error: &UpstreamError) -> &'static str {
             "Check that the provider is up and that no firewall or NetworkPolicy is in the way."
         }
         UpstreamError::TimedOut { .. } => "Check that no firewall or NetworkPolicy drops the connection.",
+        UpstreamError::Silent { .. } => "An AIPolicy's timeouts.firstByte says how long to wait.",
         UpstreamError::Untrusted { .. } => {
             "No key was sent. If this server is meant, name its CA in the backend's endpoint.tls.caCertificateRefs; \
              if not, somebody else answers at its address."

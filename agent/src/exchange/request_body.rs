@@ -17,8 +17,10 @@ use parking_lot::Mutex;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use weir_ai::{Endpoint, Provider, RequestScan, Splice};
+use weir_api::EffectivePolicy;
 
 use super::headers;
+use super::permission::{DeniedModel, Permission};
 use super::refusal::Refusal;
 use crate::upstream::{BodyError, RequestBody};
 
@@ -41,6 +43,18 @@ pub(super) struct Sight(Option<Arc<Mutex<Seen>>>);
 struct Seen {
     scan: RequestScan,
     added_usage: bool,
+    /// What remains to be seen before all of the body may go upstream; `None` where no policy restricts models.
+    permission: Option<Permission>,
+}
+
+impl Seen {
+    /// Whether what was seen may go on.
+    fn permitted(&mut self, ended: bool) -> Result<(), DeniedModel> {
+        match &mut self.permission {
+            Some(permission) => permission.hold_against(self.scan.facts(), ended),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Sight {
@@ -57,34 +71,56 @@ impl Sight {
     }
 }
 
+impl Sight {
+    /// Why the body was broken off: a policy denies the model that it names.
+    pub(super) fn denied(&self) -> Option<DeniedModel> {
+        let seen = self.0.as_ref()?.lock();
+        seen.permission.as_ref()?.denied().cloned()
+    }
+}
+
 impl Body {
     pub(super) fn new(incoming: Incoming) -> Self {
         Self(incoming)
     }
 
-    /// Sets the body on its way behind the request's head.
+    /// Sets the body on its way behind the request's head. Where models are restricted, the model is known before anything goes upstream, unless it
+    /// stands behind more than is held: then the body breaks off before its end if the model is denied.
     pub(super) async fn prepare(
         self,
         mut head: http::request::Parts,
         endpoint: Endpoint,
         provider: Provider,
+        policy: &Arc<EffectivePolicy>,
     ) -> Result<(Request<RequestBody>, Sight), Refusal> {
         let incoming = self.0;
+        let readable = endpoint.reads_request() && !head.headers.contains_key(CONTENT_ENCODING);
+        if !readable || incoming.is_end_stream() {
+            policy
+                .permits_model(endpoint, None)
+                .map_err(|denial| Refusal::ModelDenied(DeniedModel::new(&denial, None)))?;
+        }
         if incoming.is_end_stream() {
             let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
             return Ok((Request::from_parts(head, body), Sight(None)));
         }
-        if !endpoint.reads_request() || head.headers.contains_key(CONTENT_ENCODING) {
+        if !readable {
             let body = incoming.map_err(BodyError::from).boxed_unsync();
             return Ok((Request::from_parts(head, body), Sight(None)));
         }
         let mut seen = Seen {
             scan: RequestScan::new(endpoint),
             added_usage: false,
+            permission: Permission::needed(policy, endpoint),
         };
-        let mut body = if provider.stream_usage_on_request() && may_need_splice(endpoint) {
-            let held = Held::read(incoming, &mut seen.scan).await?;
-            held.splice(&mut seen, &mut head.headers)
+        let splices = provider.stream_usage_on_request() && may_need_splice(endpoint);
+        let mut body = if splices || seen.permission.is_some() {
+            let held = Held::read(incoming, &mut seen).await?;
+            if splices {
+                held.splice(&mut seen, &mut head.headers)
+            } else {
+                held.as_it_is()
+            }
         } else {
             WatchedBody {
                 ready: VecDeque::new(),
@@ -136,25 +172,30 @@ struct Held {
 }
 
 impl Held {
-    async fn read(mut incoming: Incoming, scan: &mut RequestScan) -> Result<Self, Refusal> {
+    async fn read(mut incoming: Incoming, seen: &mut Seen) -> Result<Self, Refusal> {
         let mut chunks = Vec::new();
         let mut bytes = 0;
         while bytes < MOST_HELD_BYTES && chunks.len() < MOST_HELD_FRAMES && !incoming.is_end_stream() {
-            let frame = match frame_before_pause(&mut incoming).await {
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(Refusal::from_request_body(&error)),
-                Ok(None) => {
-                    return Ok(Self {
-                        chunks,
-                        bytes: bytes as u64,
-                        rest: None,
-                    });
-                }
+            let next = match frame_before_pause(&mut incoming).await {
+                Ok(next) => next,
+                // Not before it is known to be permitted, however long that takes the client.
+                Err(_) if seen.permission.as_ref().is_some_and(Permission::is_open) => incoming.frame().await,
                 Err(_) => break,
             };
+            let Some(frame) = next else {
+                seen.permitted(true).map_err(Refusal::ModelDenied)?;
+                return Ok(Self {
+                    chunks,
+                    bytes: bytes as u64,
+                    rest: None,
+                });
+            };
+            let frame = frame.map_err(|error| Refusal::from_request_body(&error))?;
             if let Some(data) = frame.data_ref() {
-                scan.push(data);
+                seen.scan.push(data);
                 bytes += data.len();
+                let ended = incoming.is_end_stream();
+                seen.permitted(ended).map_err(Refusal::ModelDenied)?;
             }
             chunks.push(frame);
         }
@@ -164,6 +205,15 @@ impl Held {
             bytes: bytes as u64,
             rest,
         })
+    }
+
+    fn as_it_is(self) -> WatchedBody {
+        WatchedBody {
+            ready: VecDeque::from(self.chunks),
+            rest: self.rest,
+            seen: None,
+            splicing: None,
+        }
     }
 
     fn splice(self, seen: &mut Seen, headers: &mut HeaderMap) -> WatchedBody {
@@ -245,21 +295,23 @@ struct WatchedBody {
 }
 
 impl WatchedBody {
-    fn watch(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    /// Reads a frame of the rest, and gives what goes upstream first. The error is a denial, and nothing more goes.
+    fn watch(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, BodyError> {
         let (Some(seen), Some(data)) = (&self.seen, frame.data_ref()) else {
-            return Some(frame);
+            return Ok(Some(frame));
         };
         let mut seen = seen.lock();
         seen.scan.push(data);
+        seen.permitted(self.rest.as_ref().is_none_or(Incoming::is_end_stream))?;
         let Some(offset) = self.splicing else {
-            return Some(frame);
+            return Ok(Some(frame));
         };
         if !seen.scan.facts().complete {
             self.splicing = Some(offset + data.len() as u64);
-            return Some(frame);
+            return Ok(Some(frame));
         }
         self.splicing = None;
-        match seen.scan.usage_splice() {
+        let next = match seen.scan.usage_splice() {
             // What has gone cannot be changed any more: a usage that was not asked for is counted as unread.
             Some(splice) if splice.range.start >= offset => {
                 seen.added_usage = true;
@@ -268,6 +320,16 @@ impl WatchedBody {
                 self.ready.pop_front()
             }
             _ => Some(frame),
+        };
+        Ok(next)
+    }
+
+    /// The body has ended, which a client may say behind its last byte.
+    fn end(&mut self) -> Result<(), BodyError> {
+        self.rest = None;
+        match &self.seen {
+            Some(seen) => Ok(seen.lock().permitted(true)?),
+            None => Ok(()),
         }
     }
 }
@@ -288,11 +350,15 @@ impl http_body::Body for WatchedBody {
                 return Poll::Ready(None);
             };
             match ready!(Pin::new(rest).poll_frame(context)) {
-                None => self.rest = None,
+                None => {
+                    if let Err(denial) = self.end() {
+                        return Poll::Ready(Some(Err(denial)));
+                    }
+                }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 Some(Ok(frame)) => {
-                    if let Some(frame) = self.watch(frame) {
-                        return Poll::Ready(Some(Ok(frame)));
+                    if let Some(frame) = self.watch(frame).transpose() {
+                        return Poll::Ready(Some(frame));
                     }
                 }
             }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -15,6 +16,7 @@ use weir_ai::{Dialect, ErrorReply, ResponseScan};
 use super::Connection;
 use super::event_boundary::EventBoundary;
 use super::headers::{self, HeaderChanges};
+use super::idle::IdleLimit;
 use super::refusal::Refusal;
 use super::reshape::Reshape;
 use super::settlement::{Settlement, TRUNCATED};
@@ -46,6 +48,8 @@ struct Theirs {
     reshape: Option<Reshape>,
     /// Set for a stream of events that reaches the client in plain text: where an error of ours may be told.
     events: Option<EventBoundary>,
+    /// Set where a policy says how long the provider may be silent.
+    idle: Option<IdleLimit>,
     dialect: Dialect,
 }
 
@@ -66,6 +70,7 @@ pub(super) fn observe(
     connection: &Connection,
     response: Response<Incoming>,
     lease: Lease,
+    idle_limit: Option<Duration>,
     settlement: &mut Settlement,
 ) -> Result<Response<Answer>, Refusal> {
     let (mut head, incoming) = response.into_parts();
@@ -109,6 +114,7 @@ pub(super) fn observe(
         lease: Some(lease),
         reshape,
         events,
+        idle: idle_limit.map(IdleLimit::new),
         dialect,
     };
     Ok(Response::from_parts(head, Answer(Source::Body(Box::new(theirs)))))
@@ -204,7 +210,16 @@ impl Observed {
                 reshape.finish(&mut self.reshaped);
                 continue;
             }
-            match ready!(Pin::new(&mut self.theirs.incoming).poll_frame(context)) {
+            let polled = Pin::new(&mut self.theirs.incoming).poll_frame(context);
+            if let Some(idle) = &mut self.theirs.idle {
+                if polled.is_ready() {
+                    idle.heard();
+                } else if let Poll::Ready(error) = idle.poll_exceeded(context) {
+                    self.broken(error);
+                    continue;
+                }
+            }
+            match ready!(polled) {
                 Some(Ok(frame)) => {
                     if let Some(frame) = self.observe(frame) {
                         return Poll::Ready(Some(Ok(frame)));

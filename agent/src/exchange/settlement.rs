@@ -7,7 +7,8 @@ use http::{Request, StatusCode};
 use weir_ai::{Dialect, Endpoint, ResponseScan, UsageReading};
 
 use super::Connection;
-use super::admit::Prepared;
+use super::permission::DeniedModel;
+use super::prepared::Prepared;
 use super::request_body::Sight;
 use crate::telemetry::Telemetry;
 use crate::telemetry::record::{ExchangeRecord, Outcome};
@@ -86,6 +87,11 @@ impl Settlement {
         self.request.as_ref().is_some_and(Sight::added_usage)
     }
 
+    /// Why a request was broken off that names its model only behind what had gone upstream already.
+    pub(super) fn denied_model(&self) -> Option<DeniedModel> {
+        self.request.as_ref().and_then(Sight::denied)
+    }
+
     /// The client is given this status.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.record.status = Some(status);
@@ -109,6 +115,11 @@ impl Settlement {
         if let Some(response) = &mut self.response {
             response.push(bytes);
         }
+    }
+
+    /// The request was refused for the model that it names.
+    pub(super) fn asked_for(&mut self, model: &str) {
+        self.record.request_model = Some(model.to_owned());
     }
 
     /// Notes what went wrong beside the outcome.
@@ -139,7 +150,7 @@ impl Settlement {
         record.error_code = code.or(record.error_code);
         record.duration = self.began.elapsed();
         if let Some(request) = &self.request {
-            record.request_model = request.model();
+            record.request_model = record.request_model.take().or_else(|| request.model());
         }
         if let Some(response) = &self.response {
             let reading = response.reading();

@@ -19,10 +19,6 @@ use super::SnapshotHandle;
 /// Far beyond any configuration by hand; keeps a slip such as `-f /dev/zero` from taking all memory.
 const MAXIMUM_SIZE: u64 = 16 << 20;
 
-/// Kinds of objects that are read, but that the agent does not act upon yet: refused, for a policy that is taken and not enforced is worse than none.
-/// This is the one switch: empty it when `exchange` holds requests against [`weir_api::Snapshot::policy`].
-const NOT_ENFORCED_YET: &[&str] = &["AIPolicy"];
-
 /// Asks for an environment variable.
 type Environment = Box<dyn Fn(&str) -> Option<String> + Send>;
 
@@ -183,7 +179,7 @@ fn load(files: &[Source], environment: &Environment) -> Result<Snapshot, Problem
         .iter()
         .zip(files)
         .map(|(name, file)| (name.as_str(), file.text.as_str()));
-    weir_api::load_refusing(NOT_ENFORCED_YET, texts, environment)
+    weir_api::load(texts, environment)
 }
 
 /// What the thread holds.

@@ -6,6 +6,7 @@ mod file;
 mod paths;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ pub struct SnapshotHandle {
 #[derive(Debug)]
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
+    generation: AtomicU64,
     loads: watch::Sender<Loads>,
 }
 
@@ -41,6 +43,7 @@ impl SnapshotHandle {
         Self {
             shared: Arc::new(Shared {
                 snapshot: ArcSwap::from_pointee(snapshot),
+                generation: AtomicU64::new(0),
                 loads,
             }),
         }
@@ -51,6 +54,11 @@ impl SnapshotHandle {
         self.shared.snapshot.load()
     }
 
+    /// Which snapshot it is, or a newer one: what was worked out from a snapshot loaded after this was read holds until this changes.
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
     /// Tells of each configuration that comes, whether it was taken or refused.
     pub fn subscribe(&self) -> watch::Receiver<Loads> {
         self.shared.loads.subscribe()
@@ -58,6 +66,7 @@ impl SnapshotHandle {
 
     fn take(&self, snapshot: Snapshot) {
         self.shared.snapshot.store(Arc::new(snapshot));
+        self.shared.generation.fetch_add(1, Ordering::Release);
         self.shared.loads.send_modify(|loads| loads.taken += 1);
     }
 

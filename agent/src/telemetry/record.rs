@@ -1,20 +1,36 @@
 //! What is known of an exchange once it has ended: the one value that the access log, the metrics and the table are made from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 use weir_ai::{NanoUsd, Provider, UsageReading};
+use weir_api::WorkloadIdentity;
 
 /// Who is calling: known from the listener that the connection came in by, never from a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
+    /// `k8s.pod.uid`; `None` for a command captured by `weir run`.
+    pub uid: Option<String>,
     /// `k8s.namespace.name`.
     pub namespace: String,
     /// `k8s.pod.name`; `None` for a command captured by `weir run`.
     pub pod: Option<String>,
     /// `k8s.service_account.name`; for `weir run` the name of the user that the command runs as.
     pub service_account: String,
+}
+
+impl Workload {
+    /// Who it is to policies. The controller knows a pod's labels, and has found what they mean; a command has none.
+    pub fn identity(&self) -> WorkloadIdentity {
+        WorkloadIdentity {
+            uid: self.uid.clone(),
+            namespace: self.namespace.clone(),
+            service_account: self.service_account.clone(),
+            labels: BTreeMap::new(),
+        }
+    }
 }
 
 /// How an exchange ended.

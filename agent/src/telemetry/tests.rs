@@ -14,6 +14,7 @@ pub(super) fn exchange(model: &str) -> ExchangeRecord {
     ExchangeRecord {
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678),
         workload: Arc::new(Workload {
+            uid: None,
             namespace: "default".to_owned(),
             pod: None,
             service_account: "ada".to_owned(),

@@ -30,13 +30,36 @@ const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 /// The longest head of an answer by HTTP/2.
 const MOST_HEAD_BYTES: u32 = 64 * 1024;
 
+/// A connection that stands and takes requests, TLS included, within `limit` or else the limits by default.
 pub(super) async fn connect(
     dialler: &Dialler,
     route: &Route,
     protocol: Protocol,
     tls: &UpstreamTls,
+    limit: Option<Duration>,
 ) -> Result<Sender, UpstreamError> {
-    let stream = open(dialler, route).await?;
+    let Some(limit) = limit else {
+        return connect_by_steps(dialler, route, protocol, tls, (CONNECT_LIMIT, HANDSHAKE_LIMIT)).await;
+    };
+    let connecting = connect_by_steps(dialler, route, protocol, tls, (limit, limit));
+    timeout(limit, connecting).await.unwrap_or_else(|_| {
+        Err(UpstreamError::timed_out(
+            route,
+            "accept a connection and finish TLS",
+            limit,
+        ))
+    })
+}
+
+/// The limits are for TCP, at each address that is tried, and for TLS.
+async fn connect_by_steps(
+    dialler: &Dialler,
+    route: &Route,
+    protocol: Protocol,
+    tls: &UpstreamTls,
+    (connect_limit, handshake_limit): (Duration, Duration),
+) -> Result<Sender, UpstreamError> {
+    let stream = open(dialler, route, connect_limit).await?;
     match &route.security {
         Security::Plaintext => handshake(route, Protocol::Http1, stream).await,
         Security::Tls {
@@ -50,14 +73,11 @@ pub(super) async fn connect(
                         reason,
                     })?;
             let connecting = TlsConnector::from(config).connect(server_name.clone(), stream);
-            let stream = match timeout(HANDSHAKE_LIMIT, connecting).await {
+            let stream = match timeout(handshake_limit, connecting).await {
                 Ok(connected) => connected.map_err(|error| UpstreamError::from_handshake(route, error))?,
                 Err(_) => {
-                    return Err(UpstreamError::TimedOut {
-                        address: route.address.to_string(),
-                        what: "finish the TLS handshake",
-                        limit: HANDSHAKE_LIMIT,
-                    });
+                    let what = "finish the TLS handshake";
+                    return Err(UpstreamError::timed_out(route, what, handshake_limit));
                 }
             };
             let negotiated = match stream.get_ref().1.alpn_protocol() {
@@ -70,17 +90,13 @@ pub(super) async fn connect(
 }
 
 /// Tries each address that the route stands for, in the resolver's order.
-async fn open(dialler: &Dialler, route: &Route) -> Result<TcpStream, UpstreamError> {
+async fn open(dialler: &Dialler, route: &Route, limit: Duration) -> Result<TcpStream, UpstreamError> {
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::TimedOut => UpstreamError::TimedOut {
-            address: route.address.to_string(),
-            what: "accept a connection",
-            limit: CONNECT_LIMIT,
-        },
+        io::ErrorKind::TimedOut => UpstreamError::timed_out(route, "accept a connection", limit),
         _ => UpstreamError::from_connect(route, error),
     };
     let (host, port) = match &route.address {
-        Address::Socket(address) => match dialler.dial(*address).await {
+        Address::Socket(address) => match dialler.dial(*address, limit).await {
             Ok(stream) => return Ok(stream),
             Err(error) => match name_behind(route, &error) {
                 Some(name) => (name, address.port()),
@@ -95,7 +111,7 @@ async fn open(dialler: &Dialler, route: &Route) -> Result<TcpStream, UpstreamErr
     };
     let mut last = unresolved(io::Error::from(io::ErrorKind::NotFound));
     for address in tokio::net::lookup_host((host, port)).await.map_err(unresolved)? {
-        match dialler.dial(address).await {
+        match dialler.dial(address, limit).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = failed(error),
         }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::capture::NetworkNamespace;
 
 /// How long TCP may take to connect. Linux itself would try for two minutes; every SDK has given up by then.
-pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A dead peer is noticed by probes after this much silence. Reasoning models are silent for minutes, so silence
 /// alone is no reason to give up.
@@ -43,8 +43,8 @@ impl Dialler {
         Self(Some(Elsewhere { sockets, namespace }))
     }
 
-    /// Opens a TCP connection to an address, as a relay or below TLS.
-    pub(crate) async fn dial(&self, address: SocketAddr) -> io::Result<TcpStream> {
+    /// Opens a TCP connection to an address within `limit`, as a relay or below TLS.
+    pub(crate) async fn dial(&self, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         let connecting = async {
             match &self.0 {
                 None => TcpStream::connect(address).await,
@@ -54,7 +54,7 @@ impl Dialler {
                 }
             }
         };
-        let stream = match timeout(CONNECT_LIMIT, connecting).await {
+        let stream = match timeout(limit, connecting).await {
             Ok(connected) => connected?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
@@ -160,7 +160,10 @@ mod tests {
         for (namespace, address) in [one, other] {
             let dialler = Dialler::inside(sockets.clone(), Arc::new(namespace));
             for _ in 0..3 {
-                let mut stream = dialler.dial(address).await.expect("the server is there");
+                let mut stream = dialler
+                    .dial(address, CONNECT_LIMIT)
+                    .await
+                    .expect("the server is there");
                 let mut text = String::new();
                 stream.read_to_string(&mut text).await.expect("it speaks");
                 assert_eq!(text, "127.0.0.1");

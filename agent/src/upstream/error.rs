@@ -26,12 +26,20 @@ pub enum UpstreamError {
         source: io::Error,
     },
     /// Connecting, or the TLS handshake, took too long.
-    #[error("{address} did not {what} within {} s", limit.as_secs())]
+    #[error("{address} did not {what} within {limit:?}")]
     TimedOut {
         /// What was dialled.
         address: String,
         /// What it did not do.
         what: &'static str,
+        /// How long it was given.
+        limit: Duration,
+    },
+    /// The request was sent, and no answer began in time.
+    #[error("{address} took the request, but did not begin to answer within {limit:?}")]
+    Silent {
+        /// What was dialled.
+        address: String,
         /// How long it was given.
         limit: Duration,
     },
@@ -84,6 +92,14 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    pub(super) fn timed_out(route: &Route, what: &'static str, limit: Duration) -> Self {
+        Self::TimedOut {
+            address: route.address.to_string(),
+            what,
+            limit,
+        }
+    }
+
     pub(super) fn from_connect(route: &Route, source: io::Error) -> Self {
         Self::Unreachable {
             address: route.address.to_string(),

@@ -3,11 +3,13 @@
 mod connect;
 mod dialler;
 mod error;
+mod first_byte;
 mod pool;
 mod route;
 mod sender;
 mod tls;
 
+pub(crate) use dialler::CONNECT_LIMIT;
 pub use dialler::{Dialler, SocketMaker};
 pub use error::UpstreamError;
 pub(crate) use pool::{Lease, Pool};
@@ -17,9 +19,11 @@ pub(crate) use sender::{BodyError, Protocol, RequestBody};
 pub use tls::{PublicRoots, UpstreamTls};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use weir_api::Timeouts;
 
 /// Sends requests to providers.
 #[derive(Debug)]
@@ -52,10 +56,31 @@ impl Upstream {
         pool: &Arc<Pool>,
         route: &Arc<Route>,
         protocol: Protocol,
+        timeouts: Timeouts,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
+        let Some(limit) = timeouts.first_byte else {
+            return self
+                .send_patiently(pool, route, protocol, timeouts.connect, request)
+                .await;
+        };
+        let (request, silence) = first_byte::limited(request, limit);
+        tokio::select! {
+            answered = self.send_patiently(pool, route, protocol, timeouts.connect, request) => answered,
+            () = silence => Err(UpstreamError::Silent { address: route.address.to_string(), limit }),
+        }
+    }
+
+    async fn send_patiently(
+        &self,
+        pool: &Arc<Pool>,
+        route: &Arc<Route>,
+        protocol: Protocol,
+        connect_limit: Option<Duration>,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), UpstreamError> {
         loop {
-            let (mut sender, reused) = self.sender(pool, route, protocol).await?;
+            let (mut sender, reused) = self.sender(pool, route, protocol, connect_limit).await?;
             match sender.send(request).await {
                 Ok(response) => return Ok((response, Lease::new(pool, route, protocol, sender))),
                 Err(failure) => match failure.unsent {
@@ -72,6 +97,7 @@ impl Upstream {
         pool: &Pool,
         route: &Arc<Route>,
         protocol: Protocol,
+        connect_limit: Option<Duration>,
     ) -> Result<(Sender, bool), UpstreamError> {
         if let Some(sender) = pool.take(route, protocol) {
             return Ok((sender, true));
@@ -91,7 +117,8 @@ impl Upstream {
         }
         // Boxed, for it is rare and large: inline it would make every exchange's future as large, and hyper keeps
         // the room for one with each idle connection.
-        let connected = Box::pin(connect::connect(pool.dialler(), route, protocol, &self.tls)).await;
+        let connecting = connect::connect(pool.dialler(), route, protocol, &self.tls, connect_limit);
+        let connected = Box::pin(connecting).await;
         if let Ok(sender) = &connected {
             pool.share(route, protocol, sender);
         }

@@ -20,9 +20,9 @@ mod translate;
 mod tree;
 pub mod types;
 
-pub use load::{load, load_refusing};
+pub use load::load;
 pub use objects::{Objects, Reference, parse, references};
-pub use policy::{EffectivePolicy, Policy, WorkloadIdentity};
+pub use policy::{Denial, EffectivePolicy, Policy, Timeouts, WorkloadIdentity};
 pub use problem::{Problem, Problems};
 pub use snapshot::{AllowedNamespaces, Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
 pub use translate::{ObjectName, Outcome, Translation, translate, translate_each};

@@ -17,25 +17,13 @@ pub fn load<'a>(
     texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Snapshot, Problems> {
-    load_refusing(&[], texts, environment)
-}
-
-/// As [`load`], for whoever cannot serve some kinds of objects: these are refused as not supported yet.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_refusing<'a>(
-    kinds: &[&str],
-    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Snapshot, Problems> {
     let mut all = Objects::default();
     let mut problems = Vec::new();
     let mut order = HashMap::new();
     for (name, text) in texts {
         let next = order.len();
         order.entry(name.to_owned()).or_insert(next);
-        let (objects, wrong) = parse_what_can_be(name, text, environment, kinds);
+        let (objects, wrong) = parse_what_can_be(name, text, environment);
         if objects.is_empty() && wrong.0.is_empty() {
             let message = "has no object: write an AIBackend, or leave the file out".to_owned();
             problems.push(Problem {

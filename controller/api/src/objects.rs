@@ -142,22 +142,19 @@ pub fn parse(
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Objects, Problems> {
-    let (objects, problems) = parse_what_can_be(source_name, text, environment, &[]);
+    let (objects, problems) = parse_what_can_be(source_name, text, environment);
     problems.into_result(objects)
 }
 
-/// As [`parse`], but what is right is given along with what is wrong, so that all problems of a configuration can be told at once, and objects of the
-/// kinds in `refused` are said to be not supported yet.
+/// As [`parse`], but what is right is given along with what is wrong, so that all problems of a configuration can be told at once.
 pub(crate) fn parse_what_can_be(
     source: &str,
     text: &str,
     environment: Environment<'_>,
-    refused: &[&str],
 ) -> (Objects, Problems) {
     let mut reading = Reading {
         source: Arc::from(source),
         environment,
-        refused,
         objects: Objects::default(),
         problems: Problems::default(),
     };
@@ -190,7 +187,6 @@ static SECRET: LazyLock<Json> = LazyLock::new(schema::of::<SecretShape>);
 struct Reading<'a> {
     source: Arc<str>,
     environment: Environment<'a>,
-    refused: &'a [&'a str],
     objects: Objects,
     problems: Problems,
 }
@@ -237,9 +233,8 @@ impl Reading<'_> {
         let kind = kind.text().unwrap_or_default();
         let object = identity(kind, document);
         let known = KINDS.iter().find(|(known, _)| *known == kind);
-        let is_refused = self.refused.contains(&kind);
-        let Some((_, version)) = known.filter(|_| !is_refused) else {
-            let message = match is_refused || LATER_KINDS.contains(&kind) {
+        let Some((_, version)) = known else {
+            let message = match LATER_KINDS.contains(&kind) {
                 true => format!("this version of Weir does not support {kind} yet: take the object out"),
                 false => format!(
                     "unknown kind `{}`{}",

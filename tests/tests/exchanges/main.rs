@@ -6,6 +6,7 @@ mod failures;
 mod framing;
 mod http2;
 mod leaving;
+mod policies;
 mod programs;
 mod routes;
 mod streaming;

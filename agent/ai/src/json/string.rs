@@ -63,15 +63,14 @@ impl JsonScan {
         let depth = self.depth;
         let parent = self.levels[depth - 1].through;
         let mut unescaped = String::new();
-        let key = self.key.end(part, self.unescape, &mut unescaped);
+        let key = self.key.end(part, self.lenient, &mut unescaped);
+        let is_it = |name: &str| match self.lenient {
+            true => name.as_bytes().eq_ignore_ascii_case(key),
+            false => name.as_bytes() == key,
+        };
         let mut level = Level::default();
         for (index, path) in self.paths.iter().enumerate() {
-            if parent & (1 << index) != 0
-                && path
-                    .keys
-                    .get(depth - 1)
-                    .is_some_and(|name| name.as_bytes() == key)
-            {
+            if parent & (1 << index) != 0 && path.keys.get(depth - 1).is_some_and(|name| is_it(name)) {
                 if path.keys.len() == depth {
                     level.path = index as u8 + 1;
                 } else {

@@ -34,7 +34,7 @@ const PATHS: &[Path] = &[
 type Seen = (usize, Kind, u64, u64, Option<Vec<u8>>);
 
 fn scan(parts: &[&[u8]]) -> (Vec<Seen>, bool, bool) {
-    let mut scan = JsonScan::new(PATHS).unescaping_keys();
+    let mut scan = JsonScan::new(PATHS).with_lenient_keys();
     let mut seen = Vec::new();
     for part in parts {
         scan.push(part, &mut |Found {

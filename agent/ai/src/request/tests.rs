@@ -33,6 +33,21 @@ fn spliced(body: &str) -> Option<String> {
 }
 
 #[test]
+fn a_model_named_twice_is_told() {
+    for (body, several) in [
+        (r#"{}"#, false),
+        (r#"{"model":"a","metadata":{"model":"b"}}"#, false),
+        (r#"{"model":"a","model":"b"}"#, true),
+        (r#"{"model":"a","model":"a"}"#, true),
+        (r#"{"model":7,"mod\u0065l":"b"}"#, true),
+        (r#"{"model":"a","stream":true,"Model":"b"}"#, true),
+    ] {
+        let read = scan(Endpoint::ChatCompletions, &[body.as_bytes()]);
+        assert_eq!(read.facts().several_models, several, "{body}");
+    }
+}
+
+#[test]
 fn facts_of_a_request() {
     let body =
         br#"{"model":"gpt-4o","messages":[{"role":"user","content":"\"model\":\"x\""}],"stream":false}"#;
@@ -56,6 +71,11 @@ fn facts_of_a_request() {
             .facts()
             .model,
         None
+    );
+    // as a lenient one takes it
+    assert_eq!(
+        scan(Endpoint::Embeddings, &[br#"{"MODEL":"a"}"#]).facts().model,
+        Some("a")
     );
     assert_eq!(scan(Endpoint::Other, &[body]).facts().model, None);
     for broken in [

@@ -13,8 +13,8 @@ use weir_api::{Auth, Snapshot};
 
 use super::signals::BlockedSignals;
 use super::user::RunAs;
-use super::{Arguments, CAPTURED_PORTS, Failure};
-use crate::capture::{Capture, CaptureSettings, Cgroup, Run, RunDirectory, preflight};
+use super::{Arguments, CAPTURED_PORTS, Fail, Failure};
+use crate::capture::{Capture, CaptureSettings, Cgroup, FailurePolicy, Run, RunDirectory, preflight};
 use crate::downstream::{Downstream, Terminator};
 use crate::exchange::Services;
 use crate::policy::{FileSource, SnapshotHandle};
@@ -73,12 +73,15 @@ impl Agent {
             None => SnapshotHandle::new(Snapshot::zero_configuration()),
         };
         let telemetry = Telemetry::new(arguments.access_log.as_deref().map(AccessLog::open).transpose()?);
+        let workload = Workload {
+            uid: None,
+            namespace: NAMESPACE.to_owned(),
+            pod: None,
+            service_account: run_as.name.clone(),
+        };
+        let on_failure = on_failure(arguments.fail, &snapshot.load(), &workload);
         let services = Services {
-            workload: Arc::new(Workload {
-                namespace: NAMESPACE.to_owned(),
-                pod: None,
-                service_account: run_as.name.clone(),
-            }),
+            workload: Arc::new(workload),
             snapshot: snapshot.clone(),
             telemetry: telemetry.clone(),
             upstream: Arc::new(Upstream::new(UpstreamTls::new(trust::upstream_roots()?))),
@@ -100,7 +103,7 @@ impl Agent {
         let run = runs.begin()?;
         let capture = {
             let _context = runtime.enter();
-            Capture::start(&capture_settings(arguments), run.cgroup())
+            Capture::start(&capture_settings(arguments, on_failure), run.cgroup())
         };
         let capture = match capture {
             Ok(capture) => capture,
@@ -212,7 +215,16 @@ fn end(run: Run) {
     }
 }
 
-fn capture_settings(arguments: &Arguments) -> CaptureSettings {
+/// As the command line says, or else a policy, or else Open.
+fn on_failure(fail: Option<Fail>, snapshot: &Snapshot, workload: &Workload) -> FailurePolicy {
+    match (fail, snapshot.failure_policy(&workload.identity())) {
+        (Some(fail), _) => fail.into(),
+        (None, Some(weir_api::FailurePolicy::Closed)) => FailurePolicy::Closed,
+        (None, Some(weir_api::FailurePolicy::Open) | None) => FailurePolicy::Open,
+    }
+}
+
+fn capture_settings(arguments: &Arguments, on_failure: FailurePolicy) -> CaptureSettings {
     let ports = CAPTURED_PORTS
         .into_iter()
         .filter(|port| !arguments.exclude_port.contains(port))
@@ -220,7 +232,7 @@ fn capture_settings(arguments: &Arguments) -> CaptureSettings {
     CaptureSettings {
         ports,
         exclude: arguments.exclude_cidr.clone(),
-        on_failure: arguments.fail.into(),
+        on_failure,
         ..CaptureSettings::default()
     }
 }

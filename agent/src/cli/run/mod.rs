@@ -27,7 +27,7 @@ const CAPTURED_PORTS: [u16; 2] = [80, 443];
 /// Options of `weir run`.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// Configuration: Kubernetes YAML with AIBackend, Secret and ConfigMap objects. Watched while the command runs.
+    /// Configuration: Kubernetes YAML with AIBackend, AIPolicy, Secret and ConfigMap objects. Watched while the command runs.
     /// Without a file, the well-known providers' traffic is reported and the command's own keys pass through.
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -48,9 +48,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
-    /// What becomes of new connections when Weir is gone or hangs.
-    #[arg(long, value_name = "POLICY", value_enum, default_value = "open")]
-    fail: Fail,
+    /// What becomes of new connections when Weir is gone or hangs [default: what an AIPolicy says as Weir starts, else open].
+    #[arg(long, value_name = "POLICY", value_enum)]
+    fail: Option<Fail>,
 
     /// Leave connections to these addresses alone.
     #[arg(long, value_name = "CIDR", value_parser = network)]

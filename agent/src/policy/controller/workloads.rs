@@ -66,6 +66,7 @@ pub(super) fn workload(name: &str, message: &proto::Workload) -> Result<(PodUid,
     };
     let workload = PodWorkload {
         workload: Arc::new(Workload {
+            uid: Some(message.uid.clone()),
             namespace: message.namespace.clone(),
             pod: Some(message.pod.clone()),
             service_account: message.service_account.clone(),

@@ -19,6 +19,7 @@ fn line(record: &ExchangeRecord) -> String {
 fn an_exchange_has_every_field() {
     let mut record = exchange("gpt-4o-mini");
     record.workload = Workload {
+        uid: None,
         namespace: "shop".to_owned(),
         pod: Some("cart-0".to_owned()),
         service_account: "cart".to_owned(),

@@ -211,6 +211,7 @@ fn series_are_bounded_whatever_the_models() {
     // 500 models that a provider took, from many service accounts: each pair is a label set.
     for account in 0..30 {
         let workload = Arc::new(Workload {
+            uid: None,
             namespace: "default".to_owned(),
             pod: None,
             service_account: format!("account-{account}"),

@@ -82,7 +82,7 @@ impl EffectivePolicy {
         self.policies.iter().any(|policy| policy.restricts_models())
     }
 
-    /// Whether a model may be asked for; `None` where the request names none, or none that could be read. Where models are restricted that is denied,
+    /// Whether a model may be asked for; `None` where the request names none, several, or none that could be read. Where models are restricted that is denied,
     /// but for listing models. Does not allocate.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ pub struct Denial<'a> {
 pub enum Reason<'a> {
     /// That model.
     Model(&'a str),
-    /// A request in which no model was seen.
+    /// A request in which no model was seen, or more than one.
     NoModel,
     /// That operation; `None`: a request that is none that Weir knows.
     Operation(Option<Operation>),
@@ -148,8 +148,9 @@ impl fmt::Display for Denial<'_> {
                 write!(formatter, "the model `{}` is denied", crate::schema::short(model))?
             }
             Reason::NoModel => {
-                formatter
-                    .write_str("the request names no model that could be read, and models are restricted")?;
+                formatter.write_str(
+                    "the request names no model that could be read, or several, and models are restricted",
+                )?;
             }
             Reason::Operation(Some(operation)) => {
                 write!(formatter, "the operation `{}` is denied", operation.name())?;

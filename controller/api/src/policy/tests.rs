@@ -144,12 +144,12 @@ fn every_policy_has_to_permit() {
         (
             chat,
             None,
-            "the request names no model that could be read, and models are restricted (AIPolicy platform/all-users)",
+            "the request names no model that could be read, or several, and models are restricted (AIPolicy platform/all-users)",
         ),
         (
             Endpoint::Other,
             None,
-            "the request names no model that could be read, and models are restricted (AIPolicy platform/all-users)",
+            "the request names no model that could be read, or several, and models are restricted (AIPolicy platform/all-users)",
         ),
     ] {
         assert_eq!(

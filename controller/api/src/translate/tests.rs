@@ -58,7 +58,7 @@ fn the_table_of_cases_holds_for_objects_of_the_api_server() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let environment = |_: &str| Some("sk-of-the-environment".to_owned());
-        let (objects, unreadable) = parse_what_can_be("weir.yaml", &text, &environment, &[]);
+        let (objects, unreadable) = parse_what_can_be("weir.yaml", &text, &environment);
         // What no API server would have: unknown fields, wrong types, one object twice.
         if !unreadable.0.is_empty() || text.contains("stands already at") {
             continue;
