@@ -3,8 +3,8 @@
 
 use serde_json::json;
 use weir_tests::world::binaries::built;
-use weir_tests::world::run::Running;
-use weir_tests::world::{World, namespace, servers};
+use weir_tests::world::run::{Running, WeirRun};
+use weir_tests::world::{World, configuration, namespace, servers};
 
 const MODELS: &str = "https://api.openai.com/v1/models";
 
@@ -112,12 +112,8 @@ fn ipv6_is_captured() {
 }
 
 /// A shell that outlives Weir: it ignores SIGTERM and goes on reading its orders.
-fn survivor<'world>(world: &'world World, policy: &str) -> Running<'world> {
-    let mut running = world.weir().option("--fail").option(policy).spawn(&[
-        "bash",
-        "-c",
-        "trap '' TERM; echo ready; exec bash",
-    ]);
+fn survivor<'world>(weir: WeirRun<'world>) -> Running<'world> {
+    let mut running = weir.spawn(&["bash", "-c", "trap '' TERM; echo ready; exec bash"]);
     running.wait_for_stdout("ready");
     running.write_line(&format!(
         "curl -sS -o /dev/null -w 'first %{{http_code}}\\n' {MODELS}"
@@ -131,7 +127,7 @@ const AFTER: &str = "curl -sS --connect-timeout 30 -o /dev/null -w 'after %{http
 #[test]
 fn killed_with_open_no_new_connection_is_lost() {
     let world = World::new();
-    let mut running = survivor(&world, "open");
+    let mut running = survivor(world.weir().option("--fail").option("open"));
     running.kill();
     running.write_line(AFTER);
     running.wait_for_stdout("after 200");
@@ -141,7 +137,32 @@ fn killed_with_open_no_new_connection_is_lost() {
 #[test]
 fn killed_with_closed_nothing_gets_out() {
     let world = World::new();
-    let mut running = survivor(&world, "closed");
+    nothing_gets_out(&world, world.weir().option("--fail").option("closed"));
+}
+
+#[test]
+fn a_policy_may_say_closed_and_the_command_line_goes_before_it() {
+    let world = World::new();
+    let policy = "---
+apiVersion: weir.dev/v1alpha1
+kind: AIPolicy
+metadata: {name: shut}
+spec: {targetRefs: [{kind: Workload}], failurePolicy: Closed}
+";
+    let configured = || {
+        let text = configuration::standard(&world) + policy;
+        world.bare_weir().configuration(&text)
+    };
+    nothing_gets_out(&world, configured());
+    let mut running = survivor(configured().option("--fail").option("open"));
+    running.kill();
+    running.write_line(AFTER);
+    running.wait_for_stdout("after 200");
+    running.write_line("exit 0");
+}
+
+fn nothing_gets_out(world: &World, weir: WeirRun<'_>) {
+    let mut running = survivor(weir);
     running.kill();
     running.write_line(AFTER);
     let output = running.wait_for_stdout("over\n");

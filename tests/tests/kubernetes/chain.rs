@@ -135,3 +135,46 @@ fn a_namespace_without_the_label_and_one_that_may_not_use_the_backend_are_left_a
     assert!(said.contains("CERTIFICATE_VERIFY_FAILED"), "{said}");
     assert!(access_log(&agent_on("n1"), other.name()).is_empty());
 }
+
+#[test]
+fn a_policy_binds_running_pods_by_their_labels() {
+    let shop = labelled("policy");
+    shop.pod("bound", "n1", APP, SLEEP);
+    shop.pod("free", "n1", APP, SLEEP);
+    shop.kubectl(&["label", "pod", "bound", "tier=trial"]);
+    assert_eq!(shop.exec("bound", &["python3", "openai_sync.py"]), HEARD);
+    shop.apply(
+        "apiVersion: weir.dev/v1alpha1
+kind: AIPolicy
+metadata: {name: trial}
+spec:
+  targetRefs: [{kind: Workload, labels: {tier: trial}}]
+  models: {allowed: ['o3*']}
+",
+    );
+    shop.wait("aipolicy/trial", "condition=Programmed");
+    let output = shop.exec_output("bound", &["python3", "openai_sync.py"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("PermissionDeniedError") && said.contains(&format!("AIPolicy {}/trial", shop.name())),
+        "{said}"
+    );
+    assert_eq!(shop.exec("free", &["python3", "openai_sync.py"]), HEARD);
+    let exchanges = access_log(&agent_on("n1"), shop.name());
+    let denied: Vec<_> = exchanges
+        .iter()
+        .filter(|line| line["weir.error.code"] == "weir_model_denied")
+        .collect();
+    assert_eq!(denied.len(), 1, "a denial is not tried again: {exchanges:?}");
+    assert_eq!(denied[0]["k8s.pod.name"], "bound");
+
+    shop.kubectl(&["delete", "aipolicy", "trial"]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !shop
+        .exec_output("bound", &["python3", "openai_sync.py"])
+        .status
+        .success()
+    {
+        assert!(std::time::Instant::now() < deadline, "the policy still binds");
+    }
+}
