@@ -25,6 +25,8 @@ pub const TRUST_CONFIG_MAP: &str = "weir-trust";
 pub const BUNDLE_KEY: &str = "ca-bundle.crt";
 /// Key in [`TRUST_CONFIG_MAP`]: our root alone.
 pub const ROOT_KEY: &str = "root.crt";
+/// Key in [`TRUST_CONFIG_MAP`]: the public roots and ours, as Java reads them.
+pub const JAVA_KEY: &str = "java.jks";
 /// Where pods find [`TRUST_CONFIG_MAP`].
 pub const TRUST_DIRECTORY: &str = "/etc/weir/trust";
 /// The init container that waits until its pod is captured.

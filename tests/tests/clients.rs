@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::process::Stdio;
 
 use serde_json::json;
-use weir_tests::world::binaries::{go_client, node_program, python, python_program};
+use weir_tests::world::binaries::{go_client, java_program, node_program, python, python_program};
 use weir_tests::world::run::Finished;
 use weir_tests::world::wait::PATIENCE;
 use weir_tests::world::{KEY, ORIGINAL, World};
@@ -190,6 +190,11 @@ fn python_requests() {
 #[test]
 fn python_aiohttp() {
     openai_client(&[&path(python()), &path(python_program("aiohttp_chat.py"))]);
+}
+
+#[test]
+fn java_http_client() {
+    openai_client(&["java", &path(java_program("Chat.java"))]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 use weir_api::environment::TRUST_VARIABLES;
+use weir_api::java;
 
 use super::{LocalAuthority, store};
 
@@ -39,6 +40,8 @@ pub struct BundleError {
 #[derive(Debug)]
 pub struct TrustFiles {
     variables: Vec<(&'static str, Arc<PathBuf>)>,
+    /// Set where a variable for a JVM's options is free.
+    java: Option<(&'static str, Arc<PathBuf>)>,
     _in_use: Vec<File>,
 }
 
@@ -81,11 +84,20 @@ impl TrustFiles {
                 None => machine.clone(),
             };
             roots.push(authority.certificate().clone());
-            variables.push((variable.name, files.put(roots).map_err(error)?));
+            variables.push((variable.name, files.put(&to_pem(roots), "pem").map_err(error)?));
         }
+        let is_free = |name: &&str| inherited(name).is_none_or(|value| value.is_empty());
+        let java = match java::OPTIONS_VARIABLES.into_iter().find(is_free) {
+            Some(name) => {
+                let roots = machine.iter().chain([authority.certificate()]).cloned();
+                Some((name, files.put(&java::trust_store(roots), "jks").map_err(error)?))
+            }
+            None => None,
+        };
         sweep(&directory, &files.paths(), SystemTime::now());
         Ok(Self {
             variables,
+            java,
             _in_use: files.in_use,
         })
     }
@@ -114,9 +126,12 @@ impl TrustFiles {
             .map(Path::to_owned)
     }
 
-    /// Each variable and the file that it should name.
-    pub fn variables(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        self.variables.iter().map(|(name, path)| (*name, path.as_path()))
+    /// Each variable and what it should hold: the file that it names, or a JVM's options.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, OsString)> {
+        let files = self.variables.iter();
+        let files = files.map(|(name, path)| (*name, path.as_os_str().to_owned()));
+        let java = self.java.iter();
+        files.chain(java.map(|(name, path)| (*name, java::options(&path.to_string_lossy()).into())))
     }
 }
 
@@ -161,7 +176,7 @@ fn certificates_in(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
 /// The files written so far in this run.
 struct Files<'a> {
     directory: &'a Path,
-    written: Vec<(String, Arc<PathBuf>)>,
+    written: Vec<(Vec<u8>, Arc<PathBuf>)>,
     in_use: Vec<File>,
 }
 
@@ -178,19 +193,18 @@ impl<'a> Files<'a> {
         self.written.iter().map(|(_, path)| path.as_path()).collect()
     }
 
-    fn put(&mut self, roots: Vec<CertificateDer<'static>>) -> std::io::Result<Arc<PathBuf>> {
-        let content = to_pem(roots);
+    fn put(&mut self, content: &[u8], extension: &str) -> std::io::Result<Arc<PathBuf>> {
         if let Some((_, path)) = self.written.iter().find(|(written, _)| *written == content) {
             return Ok(Arc::clone(path));
         }
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
         let name: String = digest.as_ref()[..8]
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        let path = self.directory.join(format!("{name}.pem"));
-        if fs::read(&path).ok().as_deref() != Some(content.as_bytes()) {
-            store::write_atomically(&path, content.as_bytes(), 0o644)?;
+        let path = self.directory.join(format!("{name}.{extension}"));
+        if fs::read(&path).ok().as_deref() != Some(content) {
+            store::write_atomically(&path, content, 0o644)?;
         }
         let file = File::open(&path)?;
         // Neither is worth failing for: the age and the lock only keep other runs from removing the file.
@@ -198,12 +212,12 @@ impl<'a> Files<'a> {
         let _ = file.try_lock_shared();
         self.in_use.push(file);
         let path = Arc::new(path);
-        self.written.push((content, Arc::clone(&path)));
+        self.written.push((content.to_owned(), Arc::clone(&path)));
         Ok(path)
     }
 }
 
-fn to_pem(roots: Vec<CertificateDer<'static>>) -> String {
+fn to_pem(roots: Vec<CertificateDer<'static>>) -> Vec<u8> {
     let mut seen = HashSet::new();
     let mut pem = String::with_capacity(roots.iter().map(|root| root.len() * 3 / 2 + 64).sum());
     for root in roots {
@@ -218,7 +232,7 @@ fn to_pem(roots: Vec<CertificateDer<'static>>) -> String {
         }
         pem.push_str("-----END CERTIFICATE-----\n");
     }
-    pem
+    pem.into_bytes()
 }
 
 /// Removes what no run uses: neither touched lately nor held by a living one.

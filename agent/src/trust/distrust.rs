@@ -108,8 +108,9 @@ impl DistrustReporter {
         let root = self.root_certificate.display();
         match Runtime::of(command) {
             Runtime::Java => format!(
-                "Java reads a trust store of its own: keytool -importcert -noprompt -cacerts -storepass changeit \
-                 -alias weir -file {root}"
+                "Java takes its trust store from JAVA_TOOL_OPTIONS or JDK_JAVA_OPTIONS, whichever Weir finds free; this \
+                 program has both, or names another store. Import ours there: keytool -importcert -noprompt -keystore \
+                 STORE -storepass changeit -alias weir -file {root}"
             ),
             Runtime::Python => format!(
                 "Python's libraries follow SSL_CERT_FILE and REQUESTS_CA_BUNDLE, which Weir sets; this program \

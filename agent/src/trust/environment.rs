@@ -22,10 +22,7 @@ pub fn child_environment(
     with_credential: impl IntoIterator<Item = Provider>,
     inherited: impl Fn(&str) -> Option<OsString>,
 ) -> Vec<(&'static str, OsString)> {
-    let mut variables: Vec<(&'static str, OsString)> = trust
-        .variables()
-        .map(|(name, path)| (name, path.as_os_str().to_owned()))
-        .collect();
+    let mut variables: Vec<(&'static str, OsString)> = trust.variables().collect();
     let is_given = |name: &str| inherited(name).is_some_and(|value| !value.is_empty());
     let placeholders = placeholder_variables(with_credential, is_given);
     variables.extend(

@@ -4,6 +4,7 @@
 //! server; both come to the same [`Snapshot`] by the same [`translate()`].
 
 pub mod environment;
+pub mod java;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 mod load;

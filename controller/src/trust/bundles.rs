@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
@@ -11,13 +12,16 @@ use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Client, ResourceExt};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use weir_api::java;
 
 use super::owner::{MANAGED_BY, Ownership};
 use super::root::Roots;
-use crate::names::{BUNDLE_KEY, CONTROLLER, FIELD_MANAGER, ROOT_KEY, TRUST_CONFIG_MAP};
+use crate::names::{BUNDLE_KEY, CONTROLLER, FIELD_MANAGER, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP};
 use crate::watch::cluster::namespaces;
 use crate::watch::pod::{self, Asked};
 use crate::watch::stores::{Stores, reflect};
@@ -72,7 +76,7 @@ pub async fn run(
     }
 }
 
-/// All ConfigMaps of that name, their content replaced by its digest: it is some 200 KiB each time.
+/// All ConfigMaps of that name, their content replaced by its digest: it is some 400 KiB each time.
 fn present(client: &Client, tasks: &mut JoinSet<()>) -> (Store<ConfigMap>, watch::Receiver<u64>) {
     let writer = Writer::default();
     let store = writer.as_reader();
@@ -81,8 +85,9 @@ fn present(client: &Client, tasks: &mut JoinSet<()>) -> (Store<ConfigMap>, watch
         .fields(&format!("metadata.name={TRUST_CONFIG_MAP}"))
         .page_size(20);
     let events = watcher(Api::<ConfigMap>::all(client.clone()), configuration).modify(|map| {
-        let digest = digest(&map.data.take().unwrap_or_default());
+        let digest = digest(map);
         map.metadata.managed_fields = None;
+        map.binary_data = None;
         map.data = Some(BTreeMap::from([(DIGEST.to_owned(), digest)]));
     });
     tasks.spawn(reflect(events, writer, changed, "ConfigMaps weir-trust"));
@@ -124,22 +129,29 @@ fn wanted(stores: &Stores, own_namespace: &str) -> BTreeSet<String> {
     wanted
 }
 
-fn content(public_roots: &str, ours: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (
-            BUNDLE_KEY.to_owned(),
-            format!("{}\n{ours}", public_roots.trim_end()),
-        ),
-        (ROOT_KEY.to_owned(), ours.to_owned()),
-    ])
+fn content(public_roots: &str, ours: &str) -> ConfigMap {
+    let bundle = format!("{}\n{ours}", public_roots.trim_end());
+    let certificates = CertificateDer::pem_slice_iter(bundle.as_bytes()).filter_map(Result::ok);
+    let java = java::trust_store(certificates);
+    ConfigMap {
+        data: Some(BTreeMap::from([
+            (BUNDLE_KEY.to_owned(), bundle),
+            (ROOT_KEY.to_owned(), ours.to_owned()),
+        ])),
+        binary_data: Some(BTreeMap::from([(JAVA_KEY.to_owned(), ByteString(java))])),
+        ..ConfigMap::default()
+    }
 }
 
-fn digest(content: &BTreeMap<String, String>) -> String {
+fn digest(content: &ConfigMap) -> String {
     let mut hash = Sha256::new();
-    for (key, value) in content {
-        for part in [key, value] {
+    let texts = content.data.iter().flatten();
+    let bytes = content.binary_data.iter().flatten();
+    let values = texts.map(|(key, value)| (key, value.as_bytes()));
+    for (key, value) in values.chain(bytes.map(|(key, value)| (key, value.0.as_slice()))) {
+        for part in [key.as_bytes(), value] {
             hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
+            hash.update(part);
         }
     }
     format!("{:x}", hash.finalize())
@@ -149,12 +161,11 @@ async fn write(
     client: &Client,
     ownership: &Ownership,
     namespace: &str,
-    content: &BTreeMap<String, String>,
+    content: &ConfigMap,
 ) -> kube::Result<()> {
     let map = ConfigMap {
         metadata: ownership.metadata(TRUST_CONFIG_MAP),
-        data: Some(content.clone()),
-        ..ConfigMap::default()
+        ..content.clone()
     };
     Api::<ConfigMap>::namespaced(client.clone(), namespace)
         .patch(
@@ -191,17 +202,20 @@ mod tests {
     #[test]
     fn the_bundle_ends_with_our_root_and_the_other_key_holds_it_alone() {
         let content = content("public\n\n", "ours\n");
-        assert_eq!(content[BUNDLE_KEY], "public\nours\n");
-        assert_eq!(content[ROOT_KEY], "ours\n");
+        let data = content.data.expect("texts");
+        assert_eq!(data[BUNDLE_KEY], "public\nours\n");
+        assert_eq!(data[ROOT_KEY], "ours\n");
     }
 
     #[test]
     fn a_digest_tells_keys_from_values() {
-        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs
-                .iter()
-                .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-                .collect()
+        let map = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter();
+            let data = pairs.map(|&(key, value)| (key.to_owned(), value.to_owned()));
+            ConfigMap {
+                data: Some(data.collect()),
+                ..ConfigMap::default()
+            }
         };
         assert_ne!(digest(&map(&[("a", "bc")])), digest(&map(&[("ab", "c")])));
         assert_eq!(digest(&map(&[("a", "b")])), digest(&map(&[("a", "b")])));

@@ -6,9 +6,10 @@
 use serde_json::{Value as Json, json};
 use weir_ai::Provider;
 use weir_api::environment::{PLACEHOLDER_KEY, TRUST_VARIABLES, placeholder_variables};
+use weir_api::java;
 
 use crate::names::{
-    BUNDLE_KEY, CAPTURE_CHECK, INJECTED_ANNOTATION, INTERCEPT_LABEL, ROOT_KEY, TRUST_CONFIG_MAP,
+    BUNDLE_KEY, CAPTURE_CHECK, INJECTED_ANNOTATION, INTERCEPT_LABEL, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP,
     TRUST_DIRECTORY,
 };
 
@@ -113,6 +114,12 @@ fn patch_container(container: &Json, path: &str, injection: &Injection, patch: &
             let key = if variable.adds { ROOT_KEY } else { BUNDLE_KEY };
             variables.push(json!({"name": variable.name, "value": format!("{TRUST_DIRECTORY}/{key}")}));
         }
+    }
+    let options = java::options(&format!("{TRUST_DIRECTORY}/{JAVA_KEY}"));
+    let is_told = env.iter().any(|variable| variable["value"] == options);
+    let mut free = java::OPTIONS_VARIABLES.into_iter().filter(|name| !is_set(name));
+    if let Some(name) = free.next().filter(|_| !is_told) {
+        variables.push(json!({"name": name, "value": options}));
     }
     for name in placeholder_variables(injection.providers.iter().copied(), is_set) {
         variables.push(json!({"name": name, "value": PLACEHOLDER_KEY}));

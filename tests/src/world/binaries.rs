@@ -49,6 +49,11 @@ pub fn node_program(name: &str) -> PathBuf {
     made(xtask::cache::node(), name)
 }
 
+/// A program of `tests/clients/java`, which `java` compiles as it starts it.
+pub fn java_program(name: &str) -> PathBuf {
+    xtask::cache::client_sources("java").join(name)
+}
+
 /// The Go client.
 ///
 /// # Panics

@@ -17,6 +17,7 @@ fn the_programs_environment_holds_no_key() {
         "NODE_EXTRA_CA_CERTS",
         "REQUESTS_CA_BUNDLE",
         "CURL_CA_BUNDLE",
+        "JAVA_TOOL_OPTIONS",
         "OPENAI_API_KEY",
         "ANTHROPIC_API_KEY",
     ] {

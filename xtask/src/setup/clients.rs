@@ -96,3 +96,11 @@ fn begin(root: &Path) -> Outcome {
 fn finish(root: &Path) -> Outcome {
     std::fs::write(root.join(FINISHED), "").map_err(|error| format!("{}: {error}", root.display()))
 }
+
+/// Java with a compiler, for a client that is a source file.
+pub(crate) fn java() -> Outcome {
+    if step::ask("java", &["--list-modules"]).is_some_and(|modules| modules.contains("jdk.compiler@")) {
+        return Ok(());
+    }
+    packages::install(packages::JAVA)
+}

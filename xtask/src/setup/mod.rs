@@ -37,5 +37,6 @@ pub(crate) fn everything() -> Outcome {
     clients::python()?;
     clients::node()?;
     clients::go()?;
+    clients::java()?;
     cluster()
 }

@@ -55,6 +55,9 @@ pub(crate) const TEST: &[Package] = &[package("sudo", "the tests call weir by it
 /// Python's venv module, which Debian keeps apart from Python.
 pub(crate) const PYTHON_VENV: &[Package] = &[package("python3-venv", "environments for Python clients")];
 
+/// With its compiler: the Java client is a source file. Any other JDK will do.
+pub(crate) const JAVA: &[Package] = &[package("openjdk-17-jdk-headless", "a Java client")];
+
 /// Installs those that are missing.
 pub(crate) fn install(packages: &[Package]) -> Outcome {
     let missing: Vec<&Package> = packages

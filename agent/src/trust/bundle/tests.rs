@@ -59,6 +59,34 @@ fn roots(files: &TrustFiles, variable: &str) -> Vec<CertificateDer<'static>> {
         .expect("certificates")
 }
 
+/// What the variables name.
+fn paths(files: &TrustFiles) -> Vec<std::path::PathBuf> {
+    let of = |value: std::ffi::OsString| {
+        let value = value.into_string().expect("UTF-8");
+        let option = value.split_once("trustStore=");
+        let path = option.and_then(|(_, rest)| rest.split(' ').next());
+        path.unwrap_or(&value).into()
+    };
+    files.variables().map(|(_, value)| of(value)).collect()
+}
+
+#[test]
+fn java_is_told_by_a_variable_that_is_free() {
+    let fixture = fixture();
+    let of_java = |inherited: &[(&str, &Path)]| {
+        let files = fixture.write(inherited);
+        let mut variables = files.variables().filter(|(name, _)| name.starts_with('J'));
+        variables.next().map(|(name, _)| name)
+    };
+    let own = Path::new("-Xmx64m");
+    assert_eq!(of_java(&[]), Some("JAVA_TOOL_OPTIONS"));
+    assert_eq!(of_java(&[("JAVA_TOOL_OPTIONS", own)]), Some("JDK_JAVA_OPTIONS"));
+    assert_eq!(
+        of_java(&[("JAVA_TOOL_OPTIONS", own), ("JDK_JAVA_OPTIONS", own)]),
+        None
+    );
+}
+
 #[test]
 fn without_a_choice_of_the_user_it_is_the_machines_roots_and_ours() {
     let fixture = fixture();
@@ -73,7 +101,8 @@ fn without_a_choice_of_the_user_it_is_the_machines_roots_and_ours() {
             "AWS_CA_BUNDLE",
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
             "NODE_EXTRA_CA_CERTS",
-            "DENO_CERT"
+            "DENO_CERT",
+            "JAVA_TOOL_OPTIONS"
         ]
     );
     let merged = roots(&files, "SSL_CERT_FILE");
@@ -146,9 +175,11 @@ fn only_certificates_leave_a_users_file() {
     let certificate = fs::read_to_string(fixture.users_file()).expect("it is there");
     fs::write(&mixed, format!("{secret}a comment\n{certificate}")).expect("ours");
     let files = fixture.write(&[("SSL_CERT_FILE", &mixed)]);
-    for (_, path) in files.variables() {
-        let written = fs::read_to_string(path).expect("it is there");
-        assert!(!written.contains("PRIVATE") && !written.contains("comment"));
+    for path in paths(&files) {
+        let written = fs::read(path).expect("it is there");
+        for word in ["PRIVATE", "comment"] {
+            assert_eq!(memchr::memmem::find(&written, word.as_bytes()), None);
+        }
     }
 }
 
@@ -167,14 +198,12 @@ fn a_variable_that_names_nothing_usable_counts_as_unset() {
 fn files_are_readable_by_everyone_and_shared_by_runs() {
     let fixture = fixture();
     let (first, second) = (fixture.write(&[]), fixture.write(&[]));
-    let paths =
-        |files: &TrustFiles| -> Vec<_> { files.variables().map(|(_, path)| path.to_owned()).collect() };
     assert_eq!(paths(&first), paths(&second));
     let bundles = fixture.state.path().join("bundles");
     assert_eq!(
         fs::read_dir(&bundles).expect("it is there").count(),
-        2,
-        "merged, and ours alone"
+        3,
+        "merged, ours alone, and Java's"
     );
     for path in paths(&first) {
         assert!(path.is_absolute());

@@ -123,7 +123,8 @@ fn a_command_is_reported_once_with_its_mend() {
         reporter.report("java", "api.openai.com").as_deref(),
         Some(
             "\"java\" does not trust Weir's certificate for api.openai.com, so its calls there are not counted. \
-             Java reads a trust store of its own: keytool -importcert -noprompt -cacerts -storepass changeit \
+             Java takes its trust store from JAVA_TOOL_OPTIONS or JDK_JAVA_OPTIONS, whichever Weir finds free; this program has \
+             both, or names another store. Import ours there: keytool -importcert -noprompt -keystore STORE -storepass changeit \
              -alias weir -file /var/lib/weir/root.pem"
         )
     );

@@ -54,6 +54,11 @@ fn a_plain_pod_is_given_all() {
         ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", BUNDLE),
         ("NODE_EXTRA_CA_CERTS", ROOT),
         ("DENO_CERT", ROOT),
+        (
+            "JAVA_TOOL_OPTIONS",
+            Some("-Djavax.net.ssl.trustStore=/etc/weir/trust/java.jks -Djavax.net.ssl.trustStoreType=JKS"),
+        ),
+        ("JDK_JAVA_OPTIONS", None),
         ("OPENAI_API_KEY", Some(PLACEHOLDER_KEY)),
         ("ANTHROPIC_API_KEY", None),
     ] {
@@ -88,6 +93,7 @@ fn what_a_pod_sets_itself_is_kept() {
                 {"name": "SSL_CERT_FILE", "value": "/own.pem"},
                 {"name": "OPENAI_API_KEY", "valueFrom": {"secretKeyRef": {"name": "own", "key": "key"}}},
                 {"name": "EMPTY", "value": ""},
+                {"name": "JAVA_TOOL_OPTIONS", "value": "-Xmx64m"},
             ],
             "volumeMounts": [{"name": "own", "mountPath": "/own"}],
         }],
@@ -106,6 +112,8 @@ fn what_a_pod_sets_itself_is_kept() {
         BUNDLE,
         "requests does not read SSL_CERT_FILE"
     );
+    assert_eq!(variable(app, "JAVA_TOOL_OPTIONS"), Some("-Xmx64m"));
+    assert!(variable(app, "JDK_JAVA_OPTIONS").is_some(), "Java reads both");
     assert_eq!(app["volumeMounts"][0]["name"], "own");
     assert_eq!(app["volumeMounts"][1]["name"], "weir-trust");
     assert_eq!(after["spec"]["volumes"][0]["name"], "own");
