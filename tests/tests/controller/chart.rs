@@ -69,3 +69,39 @@ fn no_role_lists_secrets_and_each_rule_says_what_it_is_for() {
         }
     }
 }
+
+/// Every port that a container of ours opens is let in by a policy, to somebody in particular, and no port besides.
+#[test]
+fn policies_name_every_port_and_who_may_reach_it() {
+    let output = rendered(&["networkPolicy.apiServerFrom[0].ipBlock.cidr=10.0.0.0/24"]);
+    let manifest = String::from_utf8(output.stdout).unwrap();
+    let documents: Vec<serde_json::Value> = manifest
+        .split("\n---\n")
+        .map(|text| serde_saphyr::from_str(text).unwrap())
+        .collect();
+    let of_kind = |kind: &'static str| documents.iter().filter(move |document| document["kind"] == kind);
+    let policies: Vec<_> = of_kind("NetworkPolicy").collect();
+    for workload in of_kind("Deployment").chain(of_kind("DaemonSet")) {
+        let policy = policies
+            .iter()
+            .find(|policy| policy["spec"]["podSelector"] == workload["spec"]["selector"])
+            .unwrap_or_else(|| panic!("{} has no policy", workload["metadata"]["name"]));
+        let containers = workload["spec"]["template"]["spec"]["containers"]
+            .as_array()
+            .unwrap();
+        let opened = containers
+            .iter()
+            .flat_map(|container| container["ports"].as_array().unwrap())
+            .map(|port| &port["name"]);
+        let mut opened: Vec<_> = opened.collect();
+        let ingress = policy["spec"]["ingress"].as_array().unwrap();
+        for rule in ingress {
+            assert!(!rule["from"].as_array().unwrap().is_empty(), "{rule}: to anybody");
+        }
+        let let_in = ingress.iter().flat_map(|rule| rule["ports"].as_array().unwrap());
+        let mut let_in: Vec<_> = let_in.map(|port| &port["port"]).collect();
+        opened.sort_by_key(|name| name.to_string());
+        let_in.sort_by_key(|name| name.to_string());
+        assert_eq!(opened, let_in, "{}", workload["metadata"]["name"]);
+    }
+}

@@ -178,3 +178,21 @@ spec:
         assert!(std::time::Instant::now() < deadline, "the policy still binds");
     }
 }
+
+#[test]
+fn the_api_server_is_called_past_weir() {
+    let shop = labelled("api");
+    shop.pod("app", "n1", APP, SLEEP);
+    let from = |host: &str| {
+        let program = format!(
+            "import os, socket; host = {host}; print(socket.create_connection((host, 443)).getsockname()[0])"
+        );
+        shop.exec("app", &["python3", "-c", &program]).trim().to_owned()
+    };
+    assert_eq!(
+        from("os.environ['KUBERNETES_SERVICE_HOST']"),
+        shop.field("pod", "app", "{.status.podIP}")
+    );
+    // As a captured connection looks from within.
+    assert_eq!(from("'api.openai.com'"), "127.0.0.1");
+}
