@@ -10,6 +10,7 @@ const MODEL: usize = 0;
 const STREAM: usize = 1;
 const OPTIONS: usize = 2;
 const INCLUDE_USAGE: usize = 3;
+const MODELS: usize = 4;
 const WHOLE: &[Path] = &[
     Path {
         keys: &["model"],
@@ -25,6 +26,11 @@ const WHOLE: &[Path] = &[
     },
     Path {
         keys: &["stream_options", "include_usage"],
+        capture: false,
+    },
+    // OpenRouter's list of models to fall back to.
+    Path {
+        keys: &["models"],
         capture: false,
     },
 ];
@@ -80,7 +86,8 @@ struct TopLevel {
 pub struct RequestFacts<'a> {
     /// The model it names.
     pub model: Option<&'a str>,
-    /// Whether it names a model more than once. Parsers differ in which of them holds, so who restricts models had better take none.
+    /// Whether it names more models than that one: in a list to choose from, or one key twice, of which parsers differ in what holds. Who restricts models
+    /// had better take none.
     pub several_models: bool,
     /// Whether it asks for a stream.
     pub stream: Option<bool>,
@@ -208,6 +215,7 @@ impl Members {
                     include_usage: self.include_usage.take(),
                 });
             }
+            MODELS if found.kind != Kind::Null => self.models = Models::Several,
             INCLUDE_USAGE => self.include_usage = Some((found.kind, found.start..found.end)),
             _ => {}
         }

@@ -157,6 +157,7 @@ fn a_model_in_disguise_is_none() {
         r#"{"model":"gpt-4o","mod\u0065l":"o3"}"#,
         r#"{"model":"gpt-4o","Model":"o3"}"#,
         r#"{"model":["gpt-4o"]}"#,
+        r#"{"model":"gpt-4o","models":["o3"]}"#,
         "\u{feff}{\"model\":\"gpt-4o\"}",
         "model=gpt-4o",
         "",
@@ -181,7 +182,7 @@ fn a_model_in_disguise_is_none() {
             "names no model that could be read, or several",
         );
     }
-    assert_eq!(dialer.finish().access_log.len(), 12);
+    assert_eq!(dialer.finish().access_log.len(), 13);
     assert_eq!(seen.connections(), 0);
 }
 

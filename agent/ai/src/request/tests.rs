@@ -41,6 +41,9 @@ fn a_model_named_twice_is_told() {
         (r#"{"model":"a","model":"a"}"#, true),
         (r#"{"model":7,"mod\u0065l":"b"}"#, true),
         (r#"{"model":"a","stream":true,"Model":"b"}"#, true),
+        (r#"{"model":"a","models":["b"]}"#, true),
+        (r#"{"models":["b"],"model":"a"}"#, true),
+        (r#"{"model":"a","models":null}"#, false),
     ] {
         let read = scan(Endpoint::ChatCompletions, &[body.as_bytes()]);
         assert_eq!(read.facts().several_models, several, "{body}");
