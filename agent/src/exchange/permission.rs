@@ -62,15 +62,15 @@ impl Permission {
         }
     }
 
-    /// Takes what is known of the body so far, and whether that is all; the error is the denial. A model that is named twice is none: which of the two
-    /// holds is up to the provider's parser.
+    /// Takes what is known of the body so far, and whether that is all; the error is the denial. A model that is named twice is none, for which of the
+    /// two holds is up to the provider's parser. Nor is one in a body that is no JSON: a parser that reads it all the same may read on where we stopped.
     pub(super) fn hold_against(&mut self, facts: RequestFacts<'_>, ended: bool) -> Result<(), DeniedModel> {
-        let model = facts.model.filter(|_| !facts.several_models);
-        let will_not_be_known = ended || facts.complete || facts.broken || facts.several_models;
+        let is_ambiguous = facts.several_models || facts.broken;
+        let model = facts.model.filter(|_| !is_ambiguous);
         let judged = match &self.verdict {
             Verdict::Denied(denied) => return Err(denied.clone()),
-            Verdict::Permitted => facts.several_models,
-            Verdict::Open => model.is_some() || will_not_be_known,
+            Verdict::Permitted => is_ambiguous,
+            Verdict::Open => model.is_some() || is_ambiguous || facts.complete || ended,
         };
         if judged {
             self.verdict = match self.policy.permits_model(self.endpoint, model) {
