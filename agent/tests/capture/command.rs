@@ -92,6 +92,8 @@ impl Scene {
             .arg(self.node.cgroup.path())
             .arg("--bpf-root")
             .arg(self.node.bpf_root())
+            .arg("--run-root")
+            .arg(self.folder.path())
             .arg("--upstream-ca")
             .arg(self.file("provider-ca.pem"))
             .arg("--access-log")
