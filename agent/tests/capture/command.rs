@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -76,6 +76,11 @@ impl Scene {
 
     /// An agent with its metrics at this port; its logs are named by it, where it is not the usual one.
     pub(crate) fn agent_at(&self, port: u16) -> AgentProcess {
+        self.agent_with(port, self.node.bpf_root())
+    }
+
+    /// The same, with the pins elsewhere.
+    pub(crate) fn agent_with(&self, port: u16, bpf_root: &Path) -> AgentProcess {
         let name = |kind: &str| match port {
             15090 => format!("{kind}.log"),
             _ => format!("{kind}-{port}.log"),
@@ -95,7 +100,7 @@ impl Scene {
             .arg("--cgroup-root")
             .arg(self.node.cgroup.path())
             .arg("--bpf-root")
-            .arg(self.node.bpf_root())
+            .arg(bpf_root)
             .arg("--run-root")
             .arg(self.folder.path())
             .arg("--upstream-ca")
@@ -175,7 +180,12 @@ impl Drop for AgentProcess {
 }
 
 fn get(path: &str) -> String {
-    let address: SocketAddr = "127.0.0.1:15090".parse().unwrap();
+    get_at(15090, path)
+}
+
+/// What an agent says over HTTP at this port.
+pub(crate) fn get_at(port: u16, path: &str) -> String {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     write!(
         stream,

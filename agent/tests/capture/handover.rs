@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use weir_api::proto;
 
 use crate::{
-    command::{AgentProcess, Scene},
+    command::{AgentProcess, Scene, get_at},
     controller::{Stream, workload},
     load::Load,
     support::in_namespace,
@@ -123,4 +124,48 @@ fn an_agent_that_hangs_is_replaced_and_does_no_harm_when_it_wakes() {
         assert!(log.contains("did not answer within"), "{log}");
         second.end();
     });
+}
+
+/// As after a change of the maps' layout: their version is a folder of its own.
+#[test]
+fn an_agent_that_pins_elsewhere_waits_for_the_end_and_starts_by_itself() {
+    in_namespace(|| {
+        let mut scene = Scene::new();
+        let first = scene.agent_at(15090);
+        let _stream = scene.configure(workload(scene.uid(), "till-1"));
+        let elsewhere = Bpffs::new();
+        let second = scene.agent_with(NEXT, elsewhere.0.path());
+        let says = |text: &str| {
+            let log = fs::read_to_string(scene.file("agent-15091.log")).unwrap();
+            log.contains(text)
+        };
+        while !says("starting when the agent that has this node's pods has ended") {
+            std::thread::yield_now();
+        }
+        // Kubernetes ends the first once the second is ready.
+        while !get_at(NEXT, "/readyz").starts_with("HTTP/1.1 200") {}
+        assert!(scene.call().contains("Bearer sk-real"));
+        first.end();
+        let _stream = scene.configure(workload(scene.uid(), "till-1"));
+        assert!(scene.call().contains("Bearer sk-real"));
+        second.end();
+    });
+}
+
+/// A second one, for the thread's mount namespace.
+struct Bpffs(tempfile::TempDir);
+
+impl Bpffs {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kind = Some("bpf");
+        mount(kind, folder.path(), kind, MsFlags::empty(), None::<&str>).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Bpffs {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
 }

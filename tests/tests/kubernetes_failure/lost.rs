@@ -26,8 +26,8 @@ struct Probed {
 }
 
 impl Scene {
-    fn new(purpose: &str) -> Self {
-        let shop = labelled(purpose);
+    fn new() -> Self {
+        let shop = labelled("lost");
         shop.apply(&format!(
             "{{apiVersion: weir.dev/v1alpha1, kind: AIPolicy, metadata: {{name: shut}}, spec: {{targetRefs: [{{kind: Workload, labels: {{app: {CLOSED}}}}}], failurePolicy: Closed}}}}"
         ));
@@ -134,29 +134,18 @@ fn assert_none_got_out(pod: &str) {
     }
 }
 
+/// Both in one scene: to make one takes longer than what is done in it.
 #[test]
-fn killed_open_refuses_no_new_connection_and_closed_lets_none_out() {
+fn lost_open_refuses_no_new_connection_and_closed_lets_none_out() {
     let _alone = alone();
-    let scene = Scene::new("killed");
-    let mut programs = scene.probes();
-    let process = agent_process();
-    signal("-KILL", &process);
-    let gone = format!("while [ -e /proc/{process}/fd/0 ]; do :; done");
-    Cluster::shared().on_node(NODE, &["sh", "-c", &gone]);
-    let lost = now();
-    served_again(&mut programs);
-    let [open, closed] = programs.map(|program| probed(&program.stop()));
-    assert_eq!(wrong(&open, ["weir", "passed"], lost).len(), 0, "{open:?}");
-    assert_eq!(wrong(&closed, ["weir", "refused"], lost).len(), 0, "{closed:?}");
-    // kubelet takes longer to start another than two probes are apart.
-    assert!(count(&open, "passed") > 0 && count(&closed, "refused") > 0);
+    let scene = Scene::new();
+    hung(&scene);
+    killed(&scene);
     assert_none_got_out(CLOSED);
 }
 
-#[test]
-fn hung_the_heartbeat_decides_and_what_waited_is_served_in_the_end() {
-    let _alone = alone();
-    let scene = Scene::new("hung");
+/// The heartbeat decides, and what has waited is served in the end.
+fn hung(scene: &Scene) {
     let [mut open, mut closed] = scene.probes();
     let process = agent_process();
     signal("-STOP", &process);
@@ -169,5 +158,19 @@ fn hung_the_heartbeat_decides_and_what_waited_is_served_in_the_end() {
     // Nothing is cut: those of the last second before the heartbeat was missed have waited.
     assert_eq!(wrong(&open, ["weir", "passed"], 0.0).len(), 0, "{open:?}");
     assert_eq!(wrong(&closed, ["weir", "refused"], 0.0).len(), 0, "{closed:?}");
-    assert_none_got_out(CLOSED);
+}
+
+fn killed(scene: &Scene) {
+    let mut programs = scene.probes();
+    let process = agent_process();
+    signal("-KILL", &process);
+    let gone = format!("while [ -e /proc/{process}/fd/0 ]; do :; done");
+    Cluster::shared().on_node(NODE, &["sh", "-c", &gone]);
+    let lost = now();
+    served_again(&mut programs);
+    let [open, closed] = programs.map(|program| probed(&program.stop()));
+    assert_eq!(wrong(&open, ["weir", "passed"], lost).len(), 0, "{open:?}");
+    assert_eq!(wrong(&closed, ["weir", "refused"], lost).len(), 0, "{closed:?}");
+    // kubelet takes longer to start another than two probes are apart.
+    assert!(count(&open, "passed") > 0 && count(&closed, "refused") > 0);
 }

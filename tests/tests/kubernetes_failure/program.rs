@@ -54,6 +54,7 @@ impl<'a> Program<'a> {
         self.shop.exec(&self.pod, &["touch", "/tmp/stop"]);
         self.heard.extend(self.lines.by_ref().map_while(Result::ok));
         self.process.wait().unwrap();
+        self.shop.exec(&self.pod, &["rm", "/tmp/stop"]);
         std::mem::take(&mut self.heard)
     }
 }

@@ -4,6 +4,7 @@ use weir_tests::cluster::{Cluster, Namespace};
 
 use crate::program::Program;
 use crate::shop::{APP, agent_on, labelled};
+use crate::starts::Starts;
 use crate::{NODES, SLEEP, alone, weir};
 
 const LOAD: &str = include_str!("load.py");
@@ -53,12 +54,14 @@ fn an_upgrade_as_documented_cuts_nothing_and_refuses_nothing() {
     let shop = labelled("upgrade");
     let before = agents();
     let programs = load(&shop);
+    let starts = Starts::begin(&shop);
     for block in blocks(DOCUMENT) {
         let mut shell = Cluster::shared().command("sh");
         let clone = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let output = shell.args(["-ec", block]).current_dir(clone).output().unwrap();
         assert!(output.status.success(), "{block}: {output:?}");
     }
+    starts.assert_none_got_past();
     assert_nothing_was_lost(programs);
     let after = agents();
     assert!(

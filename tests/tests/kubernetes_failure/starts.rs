@@ -1,23 +1,25 @@
 //! Pods whose first act is a request.
 
-use crate::alone;
-use crate::shop::{APP, labelled};
+use weir_tests::cluster::Namespace;
+
+use crate::shop::APP;
 
 const PODS: usize = 40;
+const BODY: &str = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"What does a weir do?"}]}"#;
 
-#[test]
-fn none_of_many_pods_gets_past_weir_with_its_first_act() {
-    let _alone = alone();
-    let shop = labelled("starts");
-    // In plaintext, so that one that got past Weir would be answered: by a 401, since it has no key.
-    let body = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"What does a weir do?"}]}"#;
-    shop.apply(&format!(
-        "apiVersion: batch/v1
+/// Many such pods, one after the other and many at a time. Each ends well only if its request was answered with the key that only Weir
+/// has: in plaintext, so that one that gets past Weir is answered as well, by a 401.
+pub(crate) struct Starts<'a>(&'a Namespace<'static>);
+
+impl<'a> Starts<'a> {
+    pub(crate) fn begin(shop: &'a Namespace<'static>) -> Self {
+        shop.apply(&format!(
+            "apiVersion: batch/v1
 kind: Job
 metadata: {{name: starts}}
 spec:
   completions: {PODS}
-  parallelism: 16
+  parallelism: 10
   backoffLimit: 0
   template:
     metadata: {{labels: {{app: starts}}}}
@@ -28,8 +30,16 @@ spec:
       - name: app
         image: {APP}
         imagePullPolicy: Never
-        command: [curl, -sS, --fail-with-body, --max-time, '60', -H, 'authorization: Bearer none', -H, 'content-type: application/json', -d, '{body}', 'http://api.openai.com/v1/chat/completions']
+        command: [curl, -sS, --fail-with-body, --max-time, '60', -H, 'authorization: Bearer none', -H, 'content-type: application/json', -d, '{BODY}', 'http://api.openai.com/v1/chat/completions']
 "
-    ));
-    shop.wait("job/starts", &format!("jsonpath={{.status.succeeded}}={PODS}"));
+        ));
+        Self(shop)
+    }
+
+    /// Waits for the last of them.
+    pub(crate) fn assert_none_got_past(&self) {
+        // A job with one pod that failed has failed, and never gets so far.
+        self.0
+            .wait("job/starts", &format!("jsonpath={{.status.succeeded}}={PODS}"));
+    }
 }

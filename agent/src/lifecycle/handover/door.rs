@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -17,6 +18,8 @@ use super::{Candidate, HandoverError, Identity};
 /// The socket, below the agent's run folder.
 const FOLDER: &str = "agent";
 const SOCKET: &str = "handover.sock";
+/// After a failed accept, which would fail again at once.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The sign that we have the node's pods. It goes with the value, unless it is another's by then.
 #[derive(Debug)]
@@ -105,8 +108,10 @@ async fn attend(
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Whoever has gone again already will come again if it matters.
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, _)) = accepted else {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                };
                 match Wire::new(stream) {
                     Ok(wire) => {
                         visits.spawn(visit(wire, us.clone(), configuration(), candidates.clone()));
