@@ -60,7 +60,7 @@ def load(name, act, keeps):
             connection.close()
             connection = None
         # The machine is for others too.
-        time.sleep(0.02)
+        time.sleep(0.05)
         if first:
             first = False
             begun.wait()

@@ -19,7 +19,7 @@ kind: Job
 metadata: {{name: starts}}
 spec:
   completions: {PODS}
-  parallelism: 10
+  parallelism: 20
   backoffLimit: 0
   template:
     metadata: {{labels: {{app: starts}}}}
