@@ -51,6 +51,11 @@ impl Heartbeat {
         Ok(Self { store })
     }
 
+    /// Stops beating without a word: another agent beats from here on.
+    pub(super) fn leave(&self) {
+        self.store.lock().take();
+    }
+
     /// Withdraws the sign of life: from here on the failure policy decides, with no wait for the last beat to age. Once
     /// this has returned no beat follows; a second withdrawal does nothing.
     pub(super) fn withdraw(&self) {

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd, OwnedFd},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -29,6 +30,26 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
+    /// Those that another agent has opened and handed over.
+    pub(super) fn handed(v4: OwnedFd, v6: Option<OwnedFd>) -> io::Result<Self> {
+        let mark = SockRef::from(&v4).mark()?;
+        for socket in [Some(&v4), v6.as_ref()].into_iter().flatten() {
+            let socket = SockRef::from(socket);
+            let marked = mark & !MARK_RANDOM_BITS == MARK_PREFIX && socket.mark()? == mark;
+            if !marked || !socket.is_listener()? {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a socket that was handed over is no listener of Weir's",
+                ));
+            }
+        }
+        Ok(Self {
+            v4: v4.into(),
+            v6: v6.map(Into::into),
+            mark,
+        })
+    }
+
     /// Opens them in the calling thread's network namespace, at this port, or at another where that is taken (0: any).
     pub(super) fn open(port: u16) -> io::Result<Self> {
         let mark = draw_mark()?;
@@ -70,6 +91,12 @@ impl Listener {
             v6: v6.map(TcpListener::from_std).transpose()?,
             resets: AtomicU64::new(0),
         })
+    }
+
+    /// The same sockets again, to be handed over: both take connections from one queue.
+    pub(super) fn descriptors(&self) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+        let again = |listener: &TcpListener| listener.as_fd().try_clone_to_owned();
+        Ok((again(&self.v4)?, self.v6.as_ref().map(again).transpose()?))
     }
 
     /// What the programs need to know of it.

@@ -41,7 +41,7 @@ use weir_ebpf_common::Counter;
 pub use cgroup::{Cgroup, CgroupError, Hierarchy};
 pub use error::CaptureError;
 pub use namespace::{NamespaceIdentity, NetworkNamespace};
-pub use node::{NodeCapture, PodCapture, PodSandbox};
+pub use node::{NodeCapture, PinsIdentity, PodCapture, PodListener, PodSandbox};
 pub use origin::Origin;
 pub use runs::{Run, RunDirectory, RunError, Sweep};
 pub use settings::{CaptureSettings, FailurePolicy};

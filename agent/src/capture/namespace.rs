@@ -20,8 +20,10 @@ pub struct NetworkNamespace {
 /// Tells a living network namespace from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamespaceIdentity {
-    device: u64,
-    inode: u64,
+    /// Of the kernel's own file system that namespaces are files of.
+    pub device: u64,
+    /// Its file there.
+    pub inode: u64,
 }
 
 impl NamespaceIdentity {

@@ -83,7 +83,7 @@ fn ask(address: SocketAddr) -> io::Result<String> {
 }
 
 /// As Go and Kubernetes write times: `30s`, `2m`, `1m30s`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a time as 30s, 2m or 1m30s".to_owned();
     let mut total = Duration::ZERO;
     let mut rest = text;

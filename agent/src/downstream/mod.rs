@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use weir_api::Backend;
 
 use crate::capture::{CapturedConnection, Origin};
@@ -41,6 +42,8 @@ pub struct Downstream {
     observes: bool,
     /// What `weir await-capture` is told.
     introduction: Option<String>,
+    /// Set off once clients had better open their next connection anew.
+    draining: CancellationToken,
 }
 
 impl Downstream {
@@ -53,7 +56,13 @@ impl Downstream {
             distrust_reporter: DistrustReporter::new(root),
             observes: false,
             introduction: None,
+            draining: CancellationToken::new(),
         }
+    }
+
+    /// Has its connections end as soon as it cuts nothing, once this is set off.
+    pub fn draining_by(self, draining: CancellationToken) -> Self {
+        Self { draining, ..self }
     }
 
     /// Opens no TLS: relays everything, and counts it by host.
@@ -133,7 +142,7 @@ impl Downstream {
                     destination,
                     Protocol::Http1,
                 );
-                http::serve(connection, Replay::new(first.bytes, first.stream)).await;
+                http::serve(connection, Replay::new(first.bytes, first.stream), &self.draining).await;
                 Ok(())
             }
             Verdict::PlaintextHttp { host } => Box::pin(self.relay(first, origin, host.as_deref())).await,
@@ -193,7 +202,7 @@ impl Downstream {
             protocol,
         );
         drop(backend);
-        http::serve(connection, stream).await;
+        http::serve(connection, stream, &self.draining).await;
         Ok(())
     }
 
@@ -261,6 +270,7 @@ mod tests {
 
     use tokio::net::TcpStream;
     use tokio_rustls::server::TlsStream;
+    use tokio_util::sync::CancellationToken;
 
     use super::{Downstream, http};
     use crate::capture::CapturedConnection;
@@ -270,12 +280,18 @@ mod tests {
         size_of::<F>()
     }
 
+    fn size_of_serving<F>(
+        _: impl FnOnce(Arc<Connection>, TlsStream<TcpStream>, &CancellationToken) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
     /// Memory per connection is a budget (DESIGN §13), and a `.await` in the wrong place takes some of it unseen.
     #[test]
     fn a_connection_at_rest_keeps_little() {
         let serve = size_of_future::<&'static Downstream, CapturedConnection, _>(Downstream::serve);
         assert!(serve <= 1280, "{serve} bytes");
-        let http = size_of_future::<Arc<Connection>, TlsStream<TcpStream>, _>(http::serve);
+        let http = size_of_serving(http::serve);
         assert!(http <= 64, "{http} bytes");
     }
 }

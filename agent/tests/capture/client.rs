@@ -33,6 +33,9 @@ fn client() {
     if words[0] == "agent" {
         return crate::agent::serve(&words[1..]);
     }
+    if words[0] == "load" {
+        return crate::load::run(&words[1..]);
+    }
     let address: SocketAddr = words[1].parse().unwrap();
     let said = match words[0] {
         "blocking" => blocking(address, &|_| Ok(())),
@@ -114,8 +117,12 @@ fn nonblocking(address: SocketAddr) -> io::Result<String> {
     heard(socket)
 }
 
-/// A call as an SDK makes it, for `host`, by TLS under the root in a file.
-fn https(address: SocketAddr, host: &str, root: &str) -> io::Result<String> {
+/// A connection for `host`, by TLS under the root in a file.
+pub(crate) fn tls(
+    address: SocketAddr,
+    host: &str,
+    root: &str,
+) -> io::Result<rustls::StreamOwned<rustls::ClientConnection, Socket>> {
     let socket = tcp(address)?;
     socket.connect(&address.into())?;
     let roots = weir_agent::trust::roots_from_pem(&std::fs::read(root)?).unwrap();
@@ -127,7 +134,12 @@ fn https(address: SocketAddr, host: &str, root: &str) -> io::Result<String> {
         .with_no_client_auth();
     let name = rustls::pki_types::ServerName::try_from(host.to_owned()).unwrap();
     let connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-    let mut stream = rustls::StreamOwned::new(connection, socket);
+    Ok(rustls::StreamOwned::new(connection, socket))
+}
+
+/// A call as an SDK makes it, for `host`, by TLS under the root in a file.
+fn https(address: SocketAddr, host: &str, root: &str) -> io::Result<String> {
+    let mut stream = tls(address, host, root)?;
     let body = r#"{"model":"gpt-4o","messages":[]}"#;
     write!(
         stream,

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -26,20 +26,20 @@ use crate::{
 /// All that the chart gives the agent.
 const CAPABILITIES: &str = "+sys_admin,+net_admin,+sys_ptrace";
 
-const HOST: &str = "api.openai.com";
+pub(crate) const HOST: &str = "api.openai.com";
 
 /// A node with one pod, a provider inside of the pod, and a controller.
-struct Scene {
-    runtime: Runtime,
+pub(crate) struct Scene {
+    pub(crate) runtime: Runtime,
     // In the order of their end.
-    pod: Pod,
+    pub(crate) pod: Pod,
     node: Node,
     folder: TempDir,
-    controller: Controller,
+    pub(crate) controller: Controller,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -62,28 +62,37 @@ impl Scene {
         }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn uid(&self) -> &str {
+    pub(crate) fn uid(&self) -> &str {
         self.pod.uid.as_str()
     }
 
     fn agent(&self) -> AgentProcess {
-        let log = fs::File::create(self.file("agent.log")).unwrap();
+        self.agent_at(15090)
+    }
+
+    /// An agent with its metrics at this port; its logs are named by it, where it is not the usual one.
+    pub(crate) fn agent_at(&self, port: u16) -> AgentProcess {
+        self.agent_with(port, self.node.bpf_root())
+    }
+
+    /// The same, with the pins elsewhere.
+    pub(crate) fn agent_with(&self, port: u16, bpf_root: &Path) -> AgentProcess {
+        let name = |kind: &str| match port {
+            15090 => format!("{kind}.log"),
+            _ => format!("{kind}-{port}.log"),
+        };
+        let log = fs::File::create(self.file(&name("agent"))).unwrap();
         let process = Command::new("setpriv")
             .arg(format!("--bounding-set=-all,{CAPABILITIES}"))
             .arg(env!("CARGO_BIN_EXE_weir"))
-            .args([
-                "agent",
-                "--node",
-                "n1",
-                "--metrics",
-                "127.0.0.1:15090",
-                "--controller",
-            ])
+            .args(["agent", "--node", "n1", "--controller"])
             .arg(format!("https://localhost:{}", self.controller.address.port()))
+            .arg("--metrics")
+            .arg(format!("127.0.0.1:{port}"))
             .arg("--controller-ca")
             .arg(&self.controller.authorities)
             .arg("--token")
@@ -91,11 +100,13 @@ impl Scene {
             .arg("--cgroup-root")
             .arg(self.node.cgroup.path())
             .arg("--bpf-root")
-            .arg(self.node.bpf_root())
+            .arg(bpf_root)
+            .arg("--run-root")
+            .arg(self.folder.path())
             .arg("--upstream-ca")
             .arg(self.file("provider-ca.pem"))
             .arg("--access-log")
-            .arg(self.file("access.log"))
+            .arg(self.file(&name("access")))
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -116,7 +127,7 @@ impl Scene {
     }
 
     /// Has an agent that has just been started capture the pod.
-    fn configure(&mut self, workload: proto::Workload) -> Stream {
+    pub(crate) fn configure(&mut self, workload: proto::Workload) -> Stream {
         let resources = self.resources(workload);
         let uid = self.uid().to_owned();
         self.runtime.block_on(async {
@@ -130,7 +141,7 @@ impl Scene {
     }
 
     /// Calls the provider from the pod by TLS, as its address has it, and gives the answer.
-    fn call(&self) -> String {
+    pub(crate) fn call(&self) -> String {
         self.pod.client(&format!(
             "https {LOCAL_V4}:443 {HOST} {}",
             self.file("root.pem").display()
@@ -142,17 +153,21 @@ impl Scene {
     }
 }
 
-struct AgentProcess(Child);
+pub(crate) struct AgentProcess(Child);
 
 impl AgentProcess {
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
+    }
+
     /// SIGTERM, waited for.
-    fn end(mut self) {
-        kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM).unwrap();
+    pub(crate) fn end(mut self) {
+        self.signal(Signal::SIGTERM);
         assert!(self.0.wait().unwrap().success());
     }
 }
@@ -165,7 +180,12 @@ impl Drop for AgentProcess {
 }
 
 fn get(path: &str) -> String {
-    let address: SocketAddr = "127.0.0.1:15090".parse().unwrap();
+    get_at(15090, path)
+}
+
+/// What an agent says over HTTP at this port.
+pub(crate) fn get_at(port: u16, path: &str) -> String {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     write!(
         stream,

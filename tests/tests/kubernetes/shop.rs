@@ -28,7 +28,7 @@ spec:
     shop
 }
 
-/// The name of the agent's pod on a node.
+/// The name of the agent's pod on a node. One that another has taken over from may still be ending.
 pub(crate) fn agent_on(node: &str) -> String {
     let cluster = Cluster::shared();
     let selector = "--selector=app.kubernetes.io/component=agent";
@@ -40,13 +40,14 @@ pub(crate) fn agent_on(node: &str) -> String {
         &namespace,
         selector,
         &on_node,
-        "--output=jsonpath={.items[*].metadata.name}",
+        "--output=go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}",
     ]);
+    let name = name.trim();
     assert!(
         !name.is_empty() && !name.contains(' '),
         "one agent on {node}: `{name}`"
     );
-    name
+    name.to_owned()
 }
 
 /// The lines of an agent's access log that are of this namespace.

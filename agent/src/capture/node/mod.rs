@@ -4,9 +4,11 @@
 //! maps. The maps and each pod's links are pinned, so that pods stay as they are while no agent runs, and the next one
 //! takes them over.
 
+mod handed;
 mod pins;
 
 use std::{
+    collections::BTreeSet,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt,
@@ -22,6 +24,9 @@ use aya::{
 };
 use parking_lot::Mutex;
 use weir_ebpf_common::Enrolment;
+
+pub use self::handed::PodListener;
+pub use self::pins::PinsIdentity;
 
 use self::pins::Pins;
 use super::{
@@ -105,6 +110,15 @@ impl NodeCapture {
     ///
     /// Call it inside a tokio runtime with I/O and time.
     pub fn start(settings: &CaptureSettings, bpf_root: &Path) -> Result<Self, CaptureError> {
+        let capture = Self::beside(settings, bpf_root)?;
+        // The listeners of an agent before us are gone with it, or hang.
+        capture.forget_others(&[])?;
+        Ok(capture)
+    }
+
+    /// As [`start`](Self::start), beside another agent that still serves with the same maps: where it listens is kept, until
+    /// its listeners are [taken over](Self::take_over) and the rest is [forgotten](Self::forget_others).
+    pub fn beside(settings: &CaptureSettings, bpf_root: &Path) -> Result<Self, CaptureError> {
         let pins = Pins::open(bpf_root)?;
         let load = |on_failure| {
             let settings = CaptureSettings {
@@ -115,11 +129,7 @@ impl NodeCapture {
         };
         let mut open = load(FailurePolicy::Open)?;
         let closed = ProgramSet::of(&load(FailurePolicy::Closed)?)?;
-        let mut maps = program::take_maps(&mut open, settings)?;
-        // The listeners of an agent before us are gone with it.
-        for namespace in maps.enrolments.keys().collect::<Result<Vec<_>, _>>()? {
-            maps.enrolments.remove(&namespace)?;
-        }
+        let maps = program::take_maps(&mut open, settings)?;
         let capture = Self {
             heartbeat: Heartbeat::start(maps.heartbeat)?,
             open: ProgramSet::of(&open)?,
@@ -146,6 +156,26 @@ impl NodeCapture {
             .network_namespace
             .inside(|| Sockets::open(PREFERRED_PORT))
             .map_err(CaptureError::Listener)?;
+        self.capture(pod, on_failure, sockets)
+    }
+
+    /// As [`enrol`](Self::enrol), with the listener that another agent has handed over for this pod.
+    pub fn take_over(
+        &self,
+        pod: &PodSandbox,
+        on_failure: FailurePolicy,
+        listener: PodListener,
+    ) -> Result<PodCapture, CaptureError> {
+        let sockets = listener.sockets().map_err(CaptureError::Listener)?;
+        self.capture(pod, on_failure, sockets)
+    }
+
+    fn capture(
+        &self,
+        pod: &PodSandbox,
+        on_failure: FailurePolicy,
+        sockets: Sockets,
+    ) -> Result<PodCapture, CaptureError> {
         let listener = Listener::new(sockets).map_err(CaptureError::Listener)?;
         let namespace = listener.network_namespace;
         self.enrolments
@@ -208,6 +238,26 @@ impl NodeCapture {
         self.pins.remove_other_versions()
     }
 
+    /// Has the programs forget the listeners of all pods but these.
+    pub fn forget_others(&self, captured: &[&PodCapture]) -> Result<(), CaptureError> {
+        let kept: BTreeSet<u64> = captured
+            .iter()
+            .map(|pod| pod.listener.network_namespace)
+            .collect();
+        let mut enrolments = self.enrolments.lock();
+        for namespace in enrolments.keys().collect::<Result<Vec<_>, _>>()? {
+            if !kept.contains(&namespace) {
+                enrolments.remove(&namespace)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What tells the pins of this version below `bpf_root` from all others: two agents with the same may hand over.
+    pub fn identity(bpf_root: &Path) -> Result<PinsIdentity, CaptureError> {
+        Pins::open(bpf_root)?.identity()
+    }
+
     /// Removes all that agents of any version have pinned below `bpf_root`, and with it attached. True if there was anything.
     pub fn remove_all(bpf_root: &Path) -> Result<bool, CaptureError> {
         Pins::remove_all(bpf_root)
@@ -221,6 +271,11 @@ impl NodeCapture {
     /// Withdraws the sign of life: from here on each pod's failure policy decides.
     pub fn withdraw(&self) {
         self.heartbeat.withdraw();
+    }
+
+    /// Leaves the sign of life to the agent that has taken over.
+    pub fn leave(&self) {
+        self.heartbeat.leave();
     }
 }
 

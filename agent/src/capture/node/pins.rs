@@ -6,7 +6,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -19,6 +19,15 @@ use super::super::{
 
 /// To be raised with every change of a map's key, value, kind or capacity.
 const VERSION: &str = "v1";
+
+/// A folder of pins: its version in one bpffs, wherever that is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinsIdentity {
+    /// The bpffs, as the kernel numbers it.
+    pub device: u64,
+    /// The folder of the version.
+    pub inode: u64,
+}
 
 #[derive(Debug)]
 pub(super) struct Pins {
@@ -47,6 +56,14 @@ impl Pins {
             make(&folder)?;
         }
         Ok(pins)
+    }
+
+    pub(super) fn identity(&self) -> Result<PinsIdentity, CaptureError> {
+        let metadata = fs::metadata(&self.version).map_err(CaptureError::pin(&self.version, "look at"))?;
+        Ok(PinsIdentity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
     }
 
     pub(super) fn maps(&self) -> PathBuf {

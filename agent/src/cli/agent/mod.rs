@@ -1,6 +1,7 @@
 //! `weir agent`: captures the pods of one node, as the controller says.
 
 mod pods;
+mod tenure;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,28 +11,24 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rustls::RootCertStore;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::pods::{CapturedPods, Shared};
+use self::tenure::{Beginning, Node, Over, Tenure, Waiting};
 use super::FAILED;
+use super::await_capture::duration;
 use super::run::network;
-use crate::capture::pods::PodWatch;
-use crate::capture::{CaptureSettings, NodeCapture};
-use crate::downstream::Terminator;
-use crate::lifecycle::{Readiness, ReadinessToken};
-use crate::policy::controller::{AgentReport, ControllerSettings, ControllerSource};
+use crate::capture::NodeCapture;
+use crate::lifecycle::Readiness;
+use crate::lifecycle::handover::{self, Answer, Door, Identity, Predecessor};
+use crate::policy::controller::ControllerSettings;
 use crate::telemetry::{AccessLog, MetricsServer, Telemetry};
-use crate::trust::{self, Leaves};
-use crate::upstream::{PublicRoots, SocketMaker, Upstream, UpstreamTls};
+use crate::trust;
+use crate::upstream::PublicRoots;
 
-/// How long open connections may take to end after SIGTERM. Kubernetes' own limit is `terminationGracePeriodSeconds`.
-const DRAIN_LIMIT: Duration = Duration::from_secs(25);
-
-/// How soon pods that could not be enrolled are tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// How long open connections may take to end after SIGTERM if no other agent has taken over: Kubernetes starts none before we have ended.
+const UNSUCCEEDED_DRAIN_LIMIT: Duration = Duration::from_secs(25);
 
 /// Options of `weir agent`.
 #[derive(clap::Args, Debug)]
@@ -46,6 +43,15 @@ pub(super) struct Arguments {
     /// The bpffs in which capture is pinned, so that it outlives the agent.
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
     bpf_root: PathBuf,
+
+    /// Where agents of this node meet, to hand its pods over. Only root may enter what is made there.
+    #[arg(long, value_name = "DIR", default_value = "/run/weir")]
+    run_root: PathBuf,
+
+    /// How long open connections may take to end after SIGTERM, if another agent has taken over. Kubernetes' own limit,
+    /// `terminationGracePeriodSeconds`, has to be a little longer.
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = duration)]
+    drain_limit: Duration,
 
     /// The node's proc file system.
     #[arg(long, value_name = "DIR", default_value = "/proc")]
@@ -118,7 +124,7 @@ type Failure = Box<dyn std::error::Error>;
 pub(super) fn main(mut arguments: Arguments) -> ExitCode {
     let outcome = match arguments.controller.take() {
         None => remove(&arguments.bpf_root),
-        Some(controller) => serve(&arguments, controller.into()),
+        Some(controller) => serve(arguments, controller.into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -138,7 +144,7 @@ fn remove(bpf_root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(arguments: &Arguments, controller: ControllerSettings) -> Result<(), Failure> {
+fn serve(arguments: Arguments, controller: ControllerSettings) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(run(arguments, controller));
     // What is still open is dropped, and settles by it.
@@ -148,12 +154,11 @@ fn serve(arguments: &Arguments, controller: ControllerSettings) -> Result<(), Fa
     Ok(())
 }
 
-async fn run(arguments: &Arguments, controller: ControllerSettings) -> Result<Telemetry, Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn run(arguments: Arguments, controller: ControllerSettings) -> Result<Telemetry, Failure> {
+    let mut ending = Ending::listen()?;
     let readiness = Readiness::default();
-    let programs_loaded = readiness.token("the kernel programs");
-    let waiting = Waiting {
+    let mut waiting = Waiting {
+        loaded: Some(readiness.token("the kernel programs")),
         configured: Some(readiness.token("the controller's configuration")),
         enrolled: Some(readiness.token("this node's pods")),
     };
@@ -165,52 +170,127 @@ async fn run(arguments: &Arguments, controller: ControllerSettings) -> Result<Te
     tracing::info!("metrics at http://{}/metrics", server.local_address());
     let metrics = tokio::spawn(server.run(telemetry.clone(), stop.clone().cancelled_owned()));
 
-    let roots = roots(arguments.upstream_ca.as_deref())?;
-    let settings = CaptureSettings {
-        exclude: arguments.exclude_cidr.clone(),
-        ..CaptureSettings::default()
-    };
-    let capture = NodeCapture::start(&settings, &arguments.bpf_root)?;
-    drop(programs_loaded);
-    let pods = PodWatch::start(arguments.cgroup_root.as_deref(), &arguments.proc)?;
-    let node = controller.node.clone();
-    let (reports, reported) = watch::channel(AgentReport::default());
-    let controller = ControllerSource::start(controller, reported);
-    let shared = Arc::new(Shared {
-        node,
-        capture,
-        snapshot: controller.snapshot(),
+    let node = Node {
+        identity: Identity {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pins: NodeCapture::identity(&arguments.bpf_root)?,
+        },
+        roots: roots(arguments.upstream_ca.as_deref())?,
         telemetry: telemetry.clone(),
-        upstream: Arc::new(Upstream::new(UpstreamTls::new(roots))),
-        terminator: Arc::new(Terminator::new(Leaves::Controller(controller.leaves()))),
-        sockets: SocketMaker::start()?,
         connections: TaskTracker::new(),
-    });
-    let mut captured = CapturedPods::new(Arc::clone(&shared));
-    tokio::select! {
-        () = follow(&mut captured, &shared, &pods, &controller, &reports, waiting) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("ending: new connections follow each pod's failure policy");
-    shared.capture.withdraw();
-    drop(controller);
-    shared.connections.close();
-    let drained = tokio::time::timeout(DRAIN_LIMIT, shared.connections.wait()).await;
-    if drained.is_err() {
-        let open = shared.connections.len();
-        tracing::warn!(
-            "{open} connections are still open after {} s",
-            DRAIN_LIMIT.as_secs()
-        );
-    }
-    if captured.is_empty() {
+        arguments,
+        controller,
+    };
+    let end = serve_until(&node, &mut ending, &mut waiting).await?;
+    drain(&node, end).await;
+    let nobody = !Door::path(&node.arguments.run_root).exists();
+    if matches!(end, End::NothingCaptured) && nobody {
         // All pods have been released, as before an uninstall: nobody needs what is left.
-        NodeCapture::remove_all(&arguments.bpf_root)?;
+        NodeCapture::remove_all(&node.arguments.bpf_root)?;
     }
     stop.cancel();
     let _ = metrics.await;
     Ok(telemetry)
+}
+
+/// SIGTERM and SIGINT.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ending {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Returns once we are to end. Cancelled, it loses nothing.
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// As what an agent ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// Another agent has the pods.
+    Succeeded,
+    /// Nobody has them.
+    Unsucceeded,
+    /// Nobody has them, and there are none.
+    NothingCaptured,
+}
+
+/// Has the node's pods, hands them over, stands by, until it is told to end.
+async fn serve_until(node: &Node, ending: &mut Ending, waiting: &mut Waiting) -> Result<End, Failure> {
+    let mut inheritance = None;
+    loop {
+        let beginning = tokio::select! {
+            predecessor = predecessor(node, waiting) => match predecessor {
+                Some(predecessor) => Beginning::Beside(predecessor),
+                None => Beginning::Alone(inheritance.take()),
+            },
+            () = ending.told() => return Ok(End::Unsucceeded),
+        };
+        let mut tenure = Tenure::begin(node, beginning, waiting)?;
+        let over = tokio::select! {
+            over = tenure.serve(waiting) => over?,
+            () = ending.told() => {
+                return Ok(match tenure.end() {
+                    true => End::NothingCaptured,
+                    false => End::Unsucceeded,
+                });
+            }
+        };
+        drop(tenure);
+        if let Over::HandedOver(mut successor, own) = over {
+            // Until we are told to end: an agent of its own accord would be started again.
+            tokio::select! {
+                () = successor.gone() => tracing::warn!("the agent that took over is gone: taking the pods back"),
+                () = ending.told() => return Ok(End::Succeeded),
+            }
+            inheritance = Some(own);
+        }
+    }
+}
+
+/// Who hands the pods over; waits for the end of one that has them and does not.
+async fn predecessor(node: &Node, waiting: &mut Waiting) -> Option<Predecessor> {
+    loop {
+        match handover::ask(&Door::path(&node.arguments.run_root), &node.identity).await {
+            Answer::Nobody => return None,
+            Answer::Welcome(predecessor) => return Some(predecessor),
+            Answer::Refused(why, mut other) => {
+                tracing::warn!(
+                    "no handover: {why}; starting when the agent that has this node's pods has ended"
+                );
+                // Kubernetes ends it once we are ready.
+                waiting.over();
+                other.gone().await;
+            }
+        }
+    }
+}
+
+/// Waits for open connections to end.
+async fn drain(node: &Node, end: End) {
+    let limit = match end {
+        End::Succeeded => node.arguments.drain_limit,
+        // Whoever comes next waits for our end.
+        End::Unsucceeded | End::NothingCaptured => node.arguments.drain_limit.min(UNSUCCEEDED_DRAIN_LIMIT),
+    };
+    node.connections.close();
+    let drained = tokio::time::timeout(limit, node.connections.wait()).await;
+    if drained.is_err() {
+        let open = node.connections.len();
+        tracing::warn!("{open} connections are still open after {} s", limit.as_secs());
+    }
 }
 
 /// The public roots, and those of `--upstream-ca`.
@@ -224,55 +304,4 @@ fn roots(file: Option<&Path>) -> Result<PublicRoots, Failure> {
     let more = trust::roots_from_pem(&pem).map_err(|error| failed(&error))?;
     let roots = public.roots.iter().chain(&more.roots).cloned().collect();
     Ok(Arc::new(RootCertStore { roots }))
-}
-
-/// What an agent becomes ready by, one after the other.
-struct Waiting {
-    configured: Option<ReadinessToken>,
-    enrolled: Option<ReadinessToken>,
-}
-
-/// Keeps what is captured what the controller says, of the pods that are there.
-async fn follow(
-    captured: &mut CapturedPods,
-    shared: &Shared,
-    pods: &PodWatch,
-    controller: &ControllerSource,
-    reports: &watch::Sender<AgentReport>,
-    mut waiting: Waiting,
-) {
-    let (mut found, mut wanted) = (pods.subscribe(), controller.workloads());
-    loop {
-        let here = found.borrow_and_update().clone();
-        let workloads = wanted.borrow_and_update().clone();
-        let mut complete = true;
-        if let Some(workloads) = workloads {
-            waiting.configured.take();
-            complete = tokio::task::block_in_place(|| captured.reconcile(&here, &workloads));
-            if waiting.enrolled.take().is_some() {
-                // Only now is it known which pods an agent before us captured for nothing.
-                let kept = shared.capture.keep_only(|uid| workloads.contains_key(uid));
-                if let Err(error) = kept {
-                    tracing::warn!("what earlier agents pinned could not be removed: {error}");
-                }
-            }
-            let captured_pods = captured.uids();
-            reports.send_if_modified(|report| {
-                let differs = report.captured_pods != captured_pods;
-                report.captured_pods = captured_pods;
-                differs
-            });
-        }
-        let again = async {
-            match complete {
-                true => std::future::pending().await,
-                false => tokio::time::sleep(TRY_AGAIN).await,
-            }
-        };
-        tokio::select! {
-            changed = found.changed() => if changed.is_err() { return },
-            changed = wanted.changed() => if changed.is_err() { return },
-            () = again => {}
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::capture::pods::{Found, PodUid, Pods};
-use crate::capture::{CaptureError, NodeCapture, PodCapture, PodSandbox};
+use crate::capture::{CaptureError, NodeCapture, PodCapture, PodListener, PodSandbox};
 use crate::downstream::{Downstream, Terminator};
 use crate::exchange::Services;
 use crate::policy::SnapshotHandle;
@@ -33,12 +34,18 @@ pub(super) struct Shared {
     pub(super) sockets: SocketMaker,
     /// The connections of all pods, also of those released since.
     pub(super) connections: TaskTracker,
+    /// Set off when another agent has taken over: it accepts from here on.
+    pub(super) handed_over: CancellationToken,
+    /// Set off when open connections had better end.
+    pub(super) draining: CancellationToken,
 }
 
 /// The pods that are captured now.
 pub(super) struct CapturedPods {
     shared: Arc<Shared>,
     captured: BTreeMap<PodUid, Captured>,
+    /// Of pods that an agent before us captured, and we have not yet.
+    inherited: BTreeMap<PodUid, PodListener>,
 }
 
 struct Captured {
@@ -55,7 +62,36 @@ impl CapturedPods {
         Self {
             shared,
             captured: BTreeMap::new(),
+            inherited: BTreeMap::new(),
         }
+    }
+
+    /// Has those of these pods that are enrolled next go on with the listener that they have.
+    pub(super) fn inherit(&mut self, listeners: Vec<PodListener>) {
+        self.inherited = listeners
+            .into_iter()
+            .map(|listener| (listener.uid.clone(), listener))
+            .collect();
+    }
+
+    /// The listeners of the captured pods, for the next agent.
+    pub(super) fn listeners(&self) -> io::Result<Vec<PodListener>> {
+        self.captured
+            .values()
+            .map(|captured| captured.capture.again(&captured.sandbox))
+            .collect()
+    }
+
+    /// Lets go of all that agents before us captured, and that is not captured now or `wanted`.
+    pub(super) fn forget_others(&mut self, wanted: &Workloads) -> Result<(), CaptureError> {
+        self.inherited.clear();
+        let captured: Vec<&PodCapture> = self
+            .captured
+            .values()
+            .map(|captured| &*captured.capture)
+            .collect();
+        self.shared.capture.forget_others(&captured)?;
+        self.shared.capture.keep_only(|uid| wanted.contains_key(uid))
     }
 
     /// The uids of those that are captured.
@@ -98,13 +134,19 @@ impl CapturedPods {
 
     fn enrol(&mut self, sandbox: &PodSandbox, workload: &PodWorkload) -> Result<(), CaptureError> {
         let shared = &self.shared;
-        let capture = Arc::new(shared.capture.enrol(sandbox, workload.on_failure)?);
+        let capture = match self.inherited.remove(&sandbox.uid) {
+            Some(listener) if listener.is_of(sandbox) => {
+                shared.capture.take_over(sandbox, workload.on_failure, listener)?
+            }
+            _ => shared.capture.enrol(sandbox, workload.on_failure)?,
+        };
+        let capture = Arc::new(capture);
         let downstream = Arc::new(ArcSwap::from_pointee(downstream(shared, sandbox, workload)));
         let released = CancellationToken::new();
         tokio::spawn(accept(
             Arc::clone(&capture),
             Arc::clone(&downstream),
-            shared.connections.clone(),
+            Arc::clone(shared),
             released.clone(),
         ));
         tracing::info!("{} is captured: {}", Named(workload), treatment(workload));
@@ -192,29 +234,33 @@ fn downstream(shared: &Shared, sandbox: &PodSandbox, workload: &PodWorkload) -> 
         dialler: Dialler::inside(shared.sockets.clone(), Arc::clone(&sandbox.network_namespace)),
     };
     let terminator = Arc::clone(&shared.terminator);
-    let downstream =
-        Downstream::new(Arc::new(services), terminator, Path::new(ROOT_IN_PODS)).introduced_as(introduction);
+    let downstream = Downstream::new(Arc::new(services), terminator, Path::new(ROOT_IN_PODS))
+        .introduced_as(introduction)
+        .draining_by(shared.draining.clone());
     match workload.treatment {
         Treatment::Intercepted => downstream,
         Treatment::Observed(_) => downstream.observing(),
     }
 }
 
-/// Serves a pod's connections until it is released; what was redirected before that is served as well.
+/// Serves a pod's connections until it is released, and what was redirected before that as well; or until another agent does.
 async fn accept(
     capture: Arc<PodCapture>,
     downstream: Arc<ArcSwap<Downstream>>,
-    connections: TaskTracker,
+    shared: Arc<Shared>,
     released: CancellationToken,
 ) {
     let serve = |connection| {
         let downstream = downstream.load_full();
-        connections.spawn(async move { downstream.serve(connection).await });
+        shared
+            .connections
+            .spawn(async move { downstream.serve(connection).await });
     };
     loop {
         tokio::select! {
             connection = capture.accept() => serve(connection),
             () = released.cancelled() => break,
+            () = shared.handed_over.cancelled() => return,
         }
     }
     while let Some(connection) = capture.accept().now_or_never() {

@@ -22,6 +22,8 @@ pub(super) struct Configuration {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     resources: BTreeMap<(proto::Kind, String), Entry>,
+    /// Nothing is missing of the last change, which may come in several messages.
+    whole: bool,
 }
 
 #[derive(Debug)]
@@ -36,10 +38,32 @@ enum Content {
     Resource(Box<proto::Resource>),
     /// The same, for it says which policies target the pod; and what else it says.
     Workload(Box<proto::Resource>, PodUid, PodWorkload),
-    Leaf(Arc<CertifiedKey>),
+    /// The same, for the next agent; and ready to be used.
+    Leaf(Box<proto::Resource>, Arc<CertifiedKey>),
 }
 
 impl Held {
+    /// What another agent held when it [gave](Self::all) it. `None` if any of it is rejected: an older agent may not know what a
+    /// newer one held.
+    pub(super) fn inherited(mut configuration: proto::Delta) -> Option<Self> {
+        let mut held = Self::default();
+        held.apply(&mut configuration).is_empty().then_some(held)
+    }
+
+    /// All that is held, keys included. `None` if it is not whole.
+    pub(super) fn all(&self) -> Option<proto::Delta> {
+        let resource = |entry: &Entry| match &entry.content {
+            Content::Resource(resource) | Content::Workload(resource, _, _) | Content::Leaf(resource, _) => {
+                resource.as_ref().clone()
+            }
+        };
+        self.whole.then(|| proto::Delta {
+            upserts: self.resources.values().map(resource).collect(),
+            snapshot_done: true,
+            ..proto::Delta::default()
+        })
+    }
+
     /// For the next Hello.
     pub(super) fn versions(&self) -> Vec<proto::Held> {
         self.resources
@@ -54,6 +78,7 @@ impl Held {
 
     /// Takes a change in, and says what of it is rejected. Of a resource that is rejected the last good version stays.
     pub(super) fn apply(&mut self, delta: &mut proto::Delta) -> Vec<proto::Rejection> {
+        self.whole = delta.snapshot_done;
         for removal in &delta.removals {
             self.resources.remove(&(removal.kind(), removal.name.clone()));
         }
@@ -87,7 +112,7 @@ impl Held {
                     resources.push(resource.as_ref());
                     workloads.insert(uid.clone(), workload.clone());
                 }
-                Content::Leaf(leaf) => {
+                Content::Leaf(_, leaf) => {
                     leaves.insert(name.clone(), Arc::clone(leaf));
                 }
             }
@@ -123,7 +148,9 @@ impl Content {
         match body {
             Body::Workload(workload) => workloads::workload(&resource.name, workload)
                 .map(|(uid, workload)| Self::Workload(Box::new(resource.clone()), uid, workload)),
-            Body::Leaf(leaf) => leaves::certified(leaf).map(Self::Leaf),
+            Body::Leaf(leaf) => {
+                leaves::certified(leaf).map(|leaf| Self::Leaf(Box::new(resource.clone()), leaf))
+            }
             Body::Backend(_) | Body::Policy(_) | Body::Credential(_) => {
                 let (_, rejections) = Snapshot::from_resources([&without_references(&resource)]);
                 match rejections.into_iter().next() {
@@ -247,6 +274,26 @@ mod tests {
         assert_eq!(rejections, []);
         let pod = complete.workloads.values().next().expect("captured");
         assert_eq!(pod.treatment, Treatment::Intercepted);
+    }
+
+    #[test]
+    fn the_next_agent_holds_what_this_one_held_if_it_was_whole() {
+        let mut held = Held::default();
+        assert!(held.all().is_none(), "nothing has come");
+        let mut half = upserts(vec![backend("one.example", &["a/p"])]);
+        held.apply(&mut half);
+        assert!(held.all().is_none(), "more is to come");
+        let mut rest = upserts(vec![policy(), workload(&["a/p"])]);
+        rest.snapshot_done = true;
+        held.apply(&mut rest);
+        let all = held.all().expect("it is whole");
+        let next = Held::inherited(all.clone()).expect("nothing is rejected");
+        assert_eq!(next.versions(), held.versions());
+        assert_eq!(next.all(), Some(all.clone()));
+
+        let mut newer = all;
+        newer.upserts[0].body = None;
+        assert!(Held::inherited(newer).is_none());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use weir_api::Snapshot;
@@ -103,12 +104,30 @@ pub struct ControllerSource {
     snapshot: SnapshotHandle,
     leaves: ControllerLeaves,
     workloads: watch::Receiver<Option<Arc<Workloads>>>,
+    held: HeldConfiguration,
     task: AbortHandle,
 }
 
+/// What was taken of the controller's configuration, keys included: for the next agent on this node, and for nobody else. Cheap to
+/// clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct HeldConfiguration(Arc<Mutex<Held>>);
+
+impl HeldConfiguration {
+    /// All of it, as it stands. `None` while none has come, or a change has come by half.
+    pub fn all(&self) -> Option<proto::Delta> {
+        self.0.lock().all()
+    }
+}
+
 impl ControllerSource {
-    /// Calls the controller, and goes on calling it. Needs a tokio runtime with I/O and time.
-    pub fn start(settings: ControllerSettings, reports: watch::Receiver<AgentReport>) -> Self {
+    /// Calls the controller, and goes on calling it. `inherited` is what the agent before us held, which is served from until
+    /// the controller says what has changed. Needs a tokio runtime with I/O and time.
+    pub fn start(
+        settings: ControllerSettings,
+        reports: watch::Receiver<AgentReport>,
+        inherited: Option<proto::Delta>,
+    ) -> Self {
         let snapshot = SnapshotHandle::new(Snapshot::default());
         let leaves = ControllerLeaves::default();
         let (sender, workloads) = watch::channel(None);
@@ -117,13 +136,25 @@ impl ControllerSource {
             leaves: leaves.clone(),
             workloads: sender,
         };
-        let task = tokio::spawn(follow(settings, taking, reports)).abort_handle();
+        let held = HeldConfiguration::default();
+        if let Some(inherited) = inherited.and_then(Held::inherited) {
+            // What of it cannot be served the controller has been told.
+            let _ = taking.take(&inherited);
+            *held.0.lock() = inherited;
+        }
+        let task = tokio::spawn(follow(settings, taking, held.clone(), reports)).abort_handle();
         Self {
             snapshot,
             leaves,
             workloads,
+            held,
             task,
         }
+    }
+
+    /// What is held of the configuration.
+    pub fn held(&self) -> HeldConfiguration {
+        self.held.clone()
     }
 
     /// What the controller feeds; empty until the first configuration has come.
@@ -177,14 +208,18 @@ impl Taking {
     }
 }
 
-async fn follow(settings: ControllerSettings, taking: Taking, mut reports: watch::Receiver<AgentReport>) {
-    let mut held = Held::default();
+async fn follow(
+    settings: ControllerSettings,
+    taking: Taking,
+    held: HeldConfiguration,
+    mut reports: watch::Receiver<AgentReport>,
+) {
     let mut backoff = Backoff::default();
     let mut last_told = None;
     loop {
         let mut session = stream::Session {
             settings: &settings,
-            held: &mut held,
+            held: &held.0,
             taking: &taking,
             reports: &mut reports,
             progressed: false,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -31,7 +32,7 @@ const REPORT_PAUSE: Duration = Duration::from_secs(1);
 /// An attempt at a stream.
 pub(super) struct Session<'a> {
     pub(super) settings: &'a ControllerSettings,
-    pub(super) held: &'a mut Held,
+    pub(super) held: &'a Mutex<Held>,
     pub(super) taking: &'a Taking,
     pub(super) reports: &'a mut watch::Receiver<AgentReport>,
     /// Whether a configuration was taken from it.
@@ -59,7 +60,7 @@ impl Session<'_> {
         let hello = Message::Hello(proto::Hello {
             node: self.settings.node.clone(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            held: self.held.versions(),
+            held: self.held.lock().versions(),
         });
         send(&outgoing, hello).await?;
         let status = |status| ControllerError::Status(Box::new(status));
@@ -99,11 +100,15 @@ impl Session<'_> {
     }
 
     fn take(&mut self, mut delta: proto::Delta) -> proto::Acknowledgement {
-        let mut rejections = self.held.apply(&mut delta);
-        if delta.snapshot_done {
-            rejections.extend(self.taking.take(self.held));
-            self.progressed = true;
-        }
+        let rejections = {
+            let mut held = self.held.lock();
+            let mut rejections = held.apply(&mut delta);
+            if delta.snapshot_done {
+                rejections.extend(self.taking.take(&held));
+            }
+            rejections
+        };
+        self.progressed |= delta.snapshot_done;
         for rejection in &rejections {
             tracing::error!(
                 "rejected: {} {}: {}",

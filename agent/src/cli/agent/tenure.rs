@@ -1,0 +1,294 @@
+//! The time in which this agent has the node's pods: from the agent before it, or from what is pinned, to the agent after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Failure;
+use super::pods::{CapturedPods, Shared};
+use crate::capture::pods::PodWatch;
+use crate::capture::{CaptureSettings, NodeCapture};
+use crate::downstream::Terminator;
+use crate::lifecycle::ReadinessToken;
+use crate::lifecycle::handover::{
+    Candidate, Door, HandoverError, Identity, Inheritance, Predecessor, Standby, Successor, Visitors,
+};
+use crate::policy::controller::{AgentReport, ControllerSettings, ControllerSource, Workloads};
+use crate::telemetry::Telemetry;
+use crate::trust::Leaves;
+use crate::upstream::{PublicRoots, SocketMaker, Upstream, UpstreamTls};
+
+/// How soon pods that could not be enrolled are tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// What is the same in all of an agent's tenures.
+pub(super) struct Node {
+    pub(super) arguments: super::Arguments,
+    pub(super) controller: ControllerSettings,
+    pub(super) identity: Identity,
+    pub(super) roots: PublicRoots,
+    pub(super) telemetry: Telemetry,
+    pub(super) connections: TaskTracker,
+}
+
+/// What an agent becomes ready by, one after the other.
+pub(super) struct Waiting {
+    pub(super) loaded: Option<ReadinessToken>,
+    pub(super) configured: Option<ReadinessToken>,
+    pub(super) enrolled: Option<ReadinessToken>,
+}
+
+impl Waiting {
+    /// The node is served, if not by us.
+    pub(super) fn over(&mut self) {
+        self.loaded.take();
+        self.configured.take();
+        self.enrolled.take();
+    }
+}
+
+/// Whence a tenure has its pods.
+pub(super) enum Beginning {
+    /// From what is pinned, and from what we had ourselves.
+    Alone(Option<Inheritance>),
+    /// From the agent that still has them.
+    Beside(Predecessor),
+}
+
+/// How a tenure went over.
+pub(super) enum Over {
+    /// To this agent; and what it was given, should it be lost before we end.
+    HandedOver(Successor, Inheritance),
+    /// We never had the pods: the agent that was to hand them over did not.
+    NotBegun,
+}
+
+/// A tenure. Dropping it says nothing to the kernel programs: the failure policy decides once the last beat has aged.
+pub(super) struct Tenure<'a> {
+    node: &'a Node,
+    shared: Arc<Shared>,
+    captured: CapturedPods,
+    pods: PodWatch,
+    controller: ControllerSource,
+    reports: watch::Sender<AgentReport>,
+    /// Until it has handed over.
+    predecessor: Option<Predecessor>,
+    /// It takes the pods back if we are lost, until it ends itself.
+    _standing_by: Option<Standby>,
+    /// Where the next agent comes to; None until the pods are ours.
+    door: Option<(Door, Visitors)>,
+    settled: bool,
+    /// Another agent is about to take the pods.
+    giving: bool,
+}
+
+impl<'a> Tenure<'a> {
+    /// Loads the programs, and calls the controller.
+    pub(super) fn begin(
+        node: &'a Node,
+        beginning: Beginning,
+        waiting: &mut Waiting,
+    ) -> Result<Self, Failure> {
+        let arguments = &node.arguments;
+        let settings = CaptureSettings {
+            exclude: arguments.exclude_cidr.clone(),
+            ..CaptureSettings::default()
+        };
+        let (mut predecessor, mut inheritance) = match beginning {
+            Beginning::Beside(predecessor) => (Some(predecessor), None),
+            Beginning::Alone(inheritance) => (None, inheritance),
+        };
+        let capture = match (&predecessor, &inheritance) {
+            (None, None) => NodeCapture::start(&settings, &arguments.bpf_root)?,
+            _ => NodeCapture::beside(&settings, &arguments.bpf_root)?,
+        };
+        waiting.loaded.take();
+        let pods = PodWatch::start(arguments.cgroup_root.as_deref(), &arguments.proc)?;
+        let (reports, reported) = watch::channel(AgentReport::default());
+        let configuration = match &mut predecessor {
+            Some(predecessor) => predecessor.take_configuration(),
+            None => inheritance.as_mut().and_then(|own| own.configuration.take()),
+        };
+        let controller = ControllerSource::start(node.controller.clone(), reported, configuration);
+        let shared = Arc::new(Shared {
+            node: node.controller.node.clone(),
+            capture,
+            snapshot: controller.snapshot(),
+            telemetry: node.telemetry.clone(),
+            upstream: Arc::new(Upstream::new(UpstreamTls::new(Arc::clone(&node.roots)))),
+            terminator: Arc::new(Terminator::new(Leaves::Controller(controller.leaves()))),
+            sockets: SocketMaker::start()?,
+            connections: node.connections.clone(),
+            handed_over: CancellationToken::new(),
+            draining: CancellationToken::new(),
+        });
+        let mut tenure = Self {
+            node,
+            captured: CapturedPods::new(Arc::clone(&shared)),
+            shared,
+            pods,
+            controller,
+            reports,
+            predecessor,
+            _standing_by: None,
+            door: None,
+            settled: false,
+            giving: false,
+        };
+        if tenure.predecessor.is_none() {
+            tenure.captured.inherit(inheritance.unwrap_or_default().listeners);
+            tenure.open_door()?;
+        }
+        Ok(tenure)
+    }
+
+    /// Keeps what is captured what the controller says, of the pods that are there.
+    pub(super) async fn serve(&mut self, waiting: &mut Waiting) -> Result<Over, Failure> {
+        let (mut found, mut wanted) = (self.pods.subscribe(), self.controller.workloads());
+        loop {
+            let workloads = wanted.borrow_and_update().clone();
+            let mut complete = true;
+            if let Some(workloads) = workloads {
+                waiting.configured.take();
+                if let Some(predecessor) = &mut self.predecessor {
+                    match predecessor.listeners().await {
+                        Ok(listeners) => self.captured.inherit(listeners),
+                        Err(error) => return Ok(not_begun(&error)),
+                    }
+                }
+                let here = found.borrow_and_update().clone();
+                complete = tokio::task::block_in_place(|| self.captured.reconcile(&here, &workloads));
+                if !self.settled {
+                    if let Err(error) = self.settle(&workloads).await? {
+                        return Ok(not_begun(&error));
+                    }
+                    waiting.enrolled.take();
+                }
+                self.report();
+            }
+            let again = async {
+                match complete {
+                    true => std::future::pending().await,
+                    false => tokio::time::sleep(TRY_AGAIN).await,
+                }
+            };
+            let lost = async {
+                match &mut self.predecessor {
+                    Some(predecessor) => predecessor.gone().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let candidate = async {
+                match &mut self.door {
+                    Some((_, visitors)) => visitors.ready().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = found.changed() => changed?,
+                changed = wanted.changed() => changed?,
+                () = again => {}
+                () = lost => return Ok(Over::NotBegun),
+                candidate = candidate => if let Some(over) = self.hand_over(candidate).await {
+                    return Ok(over);
+                },
+            }
+        }
+    }
+
+    /// All that could be captured is: the pods are ours, and what earlier agents captured for nothing is let go of.
+    async fn settle(&mut self, workloads: &Workloads) -> Result<Result<(), HandoverError>, Failure> {
+        if let Some(predecessor) = self.predecessor.take() {
+            let version = predecessor.version().to_owned();
+            match predecessor.taken().await {
+                Ok(standing_by) => self._standing_by = Some(standing_by),
+                Err(error) => return Ok(Err(error)),
+            }
+            tracing::info!(
+                "taken over from agent {version}: {} pods",
+                self.captured.uids().len()
+            );
+            self.open_door()?;
+        }
+        if let Err(error) = self.captured.forget_others(workloads) {
+            tracing::warn!("what earlier agents captured could not be removed: {error}");
+        }
+        self.settled = true;
+        Ok(Ok(()))
+    }
+
+    fn open_door(&mut self) -> Result<(), Failure> {
+        let (run_root, held) = (&self.node.arguments.run_root, self.controller.held());
+        let door = Door::open(run_root, self.node.identity.clone(), move || held.all())
+            .map_err(|error| format!("--run-root {}: {error}", run_root.display()))?;
+        self.door = Some(door);
+        Ok(())
+    }
+
+    fn report(&self) {
+        let captured_pods = self.captured.uids();
+        self.reports.send_if_modified(|report| {
+            let differs = report.captured_pods != captured_pods;
+            report.captured_pods = captured_pods;
+            differs
+        });
+    }
+
+    /// Gives the pods to an agent that has come for them. None if they are still ours.
+    async fn hand_over(&mut self, mut candidate: Candidate) -> Option<Over> {
+        let listeners = match self.captured.listeners() {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                tracing::warn!("no handover: the listeners could not be duplicated: {error}");
+                return None;
+            }
+        };
+        self.giving = true;
+        if let Err(error) = candidate.give(&listeners).await {
+            self.giving = false;
+            tracing::warn!("no handover: {error}; serving on");
+            return None;
+        }
+        self.shared.capture.leave();
+        self.shared.handed_over.cancel();
+        self.shared.draining.cancel();
+        // The next door takes the place of ours: it must not be ours that we remove then.
+        self.door = None;
+        tracing::info!(
+            "handed over to agent {}: {} pods; {} open connections are served to their end",
+            candidate.version(),
+            listeners.len(),
+            self.node.connections.len()
+        );
+        let inheritance = Inheritance {
+            configuration: self.controller.held().all(),
+            listeners,
+        };
+        Some(Over::HandedOver(candidate.done().await, inheritance))
+    }
+
+    /// Ends it with no agent to hand over to. True if the pods were ours and none is left captured: nobody needs what is pinned.
+    pub(super) fn end(self) -> bool {
+        self.shared.draining.cancel();
+        let ours = !self.giving && self.door.as_ref().is_some_and(|(door, _)| door.is_ours());
+        if ours {
+            tracing::info!("ending: new connections follow each pod's failure policy");
+            self.shared.capture.withdraw();
+        }
+        ours && self.settled && self.captured.is_empty()
+    }
+}
+
+impl Drop for Tenure<'_> {
+    fn drop(&mut self) {
+        self.shared.capture.leave();
+    }
+}
+
+fn not_begun(error: &HandoverError) -> Over {
+    tracing::warn!("the pods were not handed over: {error}; asking again");
+    Over::NotBegun
+}

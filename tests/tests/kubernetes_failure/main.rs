@@ -1,0 +1,30 @@
+//! Weir's parts are replaced, killed, stopped and taken away on a real cluster, while programs go on calling. One test at a time: each
+//! disturbs the whole cluster, which is why they are not among the tests of `kubernetes`.
+#![allow(clippy::unwrap_used)] // a test's failure is a panic
+
+mod lost;
+mod program;
+mod replaced;
+#[path = "../kubernetes/shop.rs"]
+#[allow(dead_code, reason = "the other tests use the rest of it")]
+mod shop;
+mod starts;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use weir_tests::cluster::{Cluster, WEIR_NAMESPACE};
+
+const SLEEP: &str = "command: [sleep, infinity]";
+const NODES: [&str; 2] = ["n1", "n2"];
+
+/// The cluster, for one test.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// kubectl in Weir's namespace.
+pub(crate) fn weir(arguments: &[&str]) -> String {
+    let namespace = format!("--namespace={WEIR_NAMESPACE}");
+    Cluster::shared().kubectl(&[&[namespace.as_str()], arguments].concat())
+}

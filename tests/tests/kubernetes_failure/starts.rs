@@ -1,0 +1,45 @@
+//! Pods whose first act is a request.
+
+use weir_tests::cluster::Namespace;
+
+use crate::shop::APP;
+
+const PODS: usize = 40;
+const BODY: &str = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"What does a weir do?"}]}"#;
+
+/// Many such pods, one after the other and many at a time. Each ends well only if its request was answered with the key that only Weir
+/// has: in plaintext, so that one that gets past Weir is answered as well, by a 401.
+pub(crate) struct Starts<'a>(&'a Namespace<'static>);
+
+impl<'a> Starts<'a> {
+    pub(crate) fn begin(shop: &'a Namespace<'static>) -> Self {
+        shop.apply(&format!(
+            "apiVersion: batch/v1
+kind: Job
+metadata: {{name: starts}}
+spec:
+  completions: {PODS}
+  parallelism: 20
+  backoffLimit: 0
+  template:
+    metadata: {{labels: {{app: starts}}}}
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: app
+        image: {APP}
+        imagePullPolicy: Never
+        command: [curl, -sS, --fail-with-body, --max-time, '60', -H, 'authorization: Bearer none', -H, 'content-type: application/json', -d, '{BODY}', 'http://api.openai.com/v1/chat/completions']
+"
+        ));
+        Self(shop)
+    }
+
+    /// Waits for the last of them.
+    pub(crate) fn assert_none_got_past(&self) {
+        // A job with one pod that failed has failed, and never gets so far.
+        self.0
+            .wait("job/starts", &format!("jsonpath={{.status.succeeded}}={PODS}"));
+    }
+}
