@@ -18,7 +18,7 @@ pub(crate) const VARIABLE: &str = "WEIR_CAPTURE_CLIENT";
 pub(crate) const PREFIX: &str = "client: ";
 
 /// Long enough for a burdened machine; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Does nothing unless it was started as a client.
 #[test]
@@ -125,16 +125,20 @@ pub(crate) fn tls(
 ) -> io::Result<rustls::StreamOwned<rustls::ClientConnection, Socket>> {
     let socket = tcp(address)?;
     socket.connect(&address.into())?;
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned()).unwrap();
+    let connection = rustls::ClientConnection::new(std::sync::Arc::new(trusting(root)?), name).unwrap();
+    Ok(rustls::StreamOwned::new(connection, socket))
+}
+
+/// TLS for who trusts the root in this file, and no other.
+pub(crate) fn trusting(root: &str) -> io::Result<rustls::ClientConfig> {
     let roots = weir_agent::trust::roots_from_pem(&std::fs::read(root)?).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = rustls::pki_types::ServerName::try_from(host.to_owned()).unwrap();
-    let connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-    Ok(rustls::StreamOwned::new(connection, socket))
+        .with_no_client_auth())
 }
 
 /// A call as an SDK makes it, for `host`, by TLS under the root in a file.

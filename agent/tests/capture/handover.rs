@@ -1,19 +1,39 @@
 //! From one agent to the next, under load: nothing is cut, and nothing refused.
 
 use std::fs;
+use std::time::Instant;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use weir_api::proto;
 
 use crate::{
+    client::PATIENCE,
     command::{AgentProcess, Scene, get_at},
     controller::{Stream, workload},
-    load::Load,
+    load::{Load, STREAMING},
     support::in_namespace,
 };
 
 const NEXT: u16 = 15091;
+
+/// An agent that has the pod, which is under Closed: the smallest gap would be a refusal.
+fn closed() -> (Scene, AgentProcess, Stream) {
+    let mut scene = Scene::new();
+    let mut closed = workload(scene.uid(), "till-1");
+    closed.failure_policy = proto::FailurePolicy::Closed.into();
+    let first = scene.agent_at(15090);
+    let stream = scene.configure(closed);
+    (scene, first, stream)
+}
+
+/// The same under Open.
+fn open() -> (Scene, AgentProcess, Stream) {
+    let mut scene = Scene::new();
+    let first = scene.agent_at(15090);
+    let stream = scene.configure(workload(scene.uid(), "till-1"));
+    (scene, first, stream)
+}
 
 /// Starts an agent beside the one that has the pods, and returns when it has taken over.
 fn next(scene: &mut Scene) -> (AgentProcess, Stream) {
@@ -34,6 +54,15 @@ fn inherited(scene: &mut Scene) -> Stream {
     })
 }
 
+/// Only a failing test waits for as long as this.
+fn until(holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "it never holds");
+        std::thread::yield_now();
+    }
+}
+
 fn exchanges(scene: &Scene, log: &str) -> usize {
     fs::read_to_string(scene.file(log)).unwrap().lines().count()
 }
@@ -41,11 +70,7 @@ fn exchanges(scene: &Scene, log: &str) -> usize {
 #[test]
 fn an_upgrade_under_load_cuts_nothing_and_refuses_nothing() {
     in_namespace(|| {
-        let mut scene = Scene::new();
-        let mut closed = workload(scene.uid(), "till-1");
-        closed.failure_policy = proto::FailurePolicy::Closed.into();
-        let first = scene.agent_at(15090);
-        let _stream = scene.configure(closed);
+        let (mut scene, first, _stream) = closed();
         let load = Load::start(&scene);
         let (second, _stream) = next(&mut scene);
         let before = exchanges(&scene, "access-15091.log");
@@ -53,9 +78,11 @@ fn an_upgrade_under_load_cuts_nothing_and_refuses_nothing() {
         while exchanges(&scene, "access-15091.log") < before + 20 {
             assert!(scene.call().contains("Bearer sk-real"));
         }
+        // Only streams are left to the first: whoever was idle has been asked to leave, and has left.
+        let open = format!("weir_connections_active {STREAMING}\n");
+        until(|| get_at(15090, "/metrics").contains(&open));
         let counted = load.stop(&scene);
         counted.assert_nothing_was_lost();
-        // It has drained: no connection is left to it.
         first.end();
         assert!(scene.call().contains("Bearer sk-real"));
         let logs = ["agent.log", "agent-15091.log", "access.log", "access-15091.log"];
@@ -76,11 +103,7 @@ fn an_upgrade_under_load_cuts_nothing_and_refuses_nothing() {
 #[test]
 fn a_successor_that_is_killed_gives_the_pods_back() {
     in_namespace(|| {
-        let mut scene = Scene::new();
-        let mut closed = workload(scene.uid(), "till-1");
-        closed.failure_policy = proto::FailurePolicy::Closed.into();
-        let first = scene.agent_at(15090);
-        let _stream = scene.configure(closed);
+        let (mut scene, first, _stream) = closed();
         let (second, _stream) = next(&mut scene);
         assert!(scene.call().contains("Bearer sk-real"));
         second.kill();
@@ -106,9 +129,7 @@ fn a_successor_that_is_killed_gives_the_pods_back() {
 #[test]
 fn an_agent_that_hangs_is_replaced_and_does_no_harm_when_it_wakes() {
     in_namespace(|| {
-        let mut scene = Scene::new();
-        let first = scene.agent_at(15090);
-        let _stream = scene.configure(workload(scene.uid(), "till-1"));
+        let (mut scene, first, _stream) = open();
         assert!(scene.call().contains("Bearer sk-real"));
         first.signal(Signal::SIGSTOP);
         let second = scene.agent_at(NEXT);
@@ -130,20 +151,16 @@ fn an_agent_that_hangs_is_replaced_and_does_no_harm_when_it_wakes() {
 #[test]
 fn an_agent_that_pins_elsewhere_waits_for_the_end_and_starts_by_itself() {
     in_namespace(|| {
-        let mut scene = Scene::new();
-        let first = scene.agent_at(15090);
-        let _stream = scene.configure(workload(scene.uid(), "till-1"));
+        let (mut scene, first, _stream) = open();
         let elsewhere = Bpffs::new();
         let second = scene.agent_with(NEXT, elsewhere.0.path());
         let says = |text: &str| {
             let log = fs::read_to_string(scene.file("agent-15091.log")).unwrap();
             log.contains(text)
         };
-        while !says("starting when the agent that has this node's pods has ended") {
-            std::thread::yield_now();
-        }
+        until(|| says("starting when the agent that has this node's pods has ended"));
         // Kubernetes ends the first once the second is ready.
-        while !get_at(NEXT, "/readyz").starts_with("HTTP/1.1 200") {}
+        until(|| get_at(NEXT, "/readyz").starts_with("HTTP/1.1 200"));
         assert!(scene.call().contains("Bearer sk-real"));
         first.end();
         let _stream = scene.configure(workload(scene.uid(), "till-1"));

@@ -1,6 +1,8 @@
 //! Load from inside a pod: calls without a pause, on connections that are opened for each and on ones that are kept, and streams that
 //! stay open all the while. What becomes of each is counted.
 
+mod http2;
+
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::SocketAddr,
@@ -17,7 +19,9 @@ use crate::{
 
 const OPENING: usize = 2;
 const KEEPING: usize = 2;
-const STREAMING: usize = 6;
+pub(crate) const STREAMING: usize = 6;
+/// By HTTP/2, on one connection for as long as it is not asked to leave.
+const SHARING: usize = 1;
 /// Everybody has been answered so often before the load counts as begun.
 const WARM: usize = 3;
 
@@ -92,7 +96,7 @@ impl Counted {
     pub(crate) fn assert_nothing_was_lost(&self) {
         assert_eq!(self.failures, Vec::<String>::new());
         assert_eq!(self.streamed, STREAMING);
-        assert!(self.answered >= WARM * (OPENING + KEEPING), "{self:?}");
+        assert!(self.answered >= WARM * (OPENING + KEEPING + SHARING), "{self:?}");
     }
 }
 
@@ -100,7 +104,7 @@ impl Counted {
 pub(crate) fn run(words: &[&str]) {
     let address: SocketAddr = words[0].parse().unwrap();
     let (root, stop, over) = (words[1], Path::new(words[2]), Path::new(words[3]));
-    let begun = Barrier::new(OPENING + KEEPING + STREAMING + 1);
+    let begun = Barrier::new(OPENING + KEEPING + SHARING + STREAMING + 1);
     let failures = Mutex::new(Vec::new());
     let failed = |what: &str, error: &io::Error| failures.lock().unwrap().push(format!("{what}: {error}"));
     println!();
@@ -115,21 +119,26 @@ pub(crate) fn run(words: &[&str]) {
                         kept: None,
                     };
                     let mut answered = 0;
-                    let mut calls = 0;
-                    while !stop.exists() {
+                    for calls in 1.. {
                         match caller.call() {
                             Ok(()) => answered += 1,
                             Err(error) => failed("call", &error),
                         }
-                        calls += 1;
                         if calls == WARM {
                             begun.wait();
+                        }
+                        if stop.exists() {
+                            break;
                         }
                     }
                     answered
                 })
             })
             .collect();
+        let sharing = scope.spawn(|| {
+            let failed = |error: &io::Error| failed("call by HTTP/2", error);
+            http2::calls(address, root, stop, || drop(begun.wait()), failed)
+        });
         let streams: Vec<_> = (0..STREAMING)
             .map(|_| {
                 let (begun, failed) = (&begun, &failed);
@@ -142,7 +151,7 @@ pub(crate) fn run(words: &[&str]) {
         begun.wait();
         println!("{PREFIX}begun");
         let answered: usize = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
-        println!("{PREFIX}{answered}");
+        println!("{PREFIX}{}", answered + sharing.join().unwrap());
         let streamed = streams
             .into_iter()
             .filter_map(|stream| stream.join().ok())
@@ -173,18 +182,27 @@ impl<S: Read + Write, F: Fn() -> io::Result<S>> Caller<S, F> {
         let length = value(&head, "content-length").and_then(|length| length.parse().ok());
         let mut body = vec![0; length.unwrap_or_default()];
         connection.read_exact(&mut body)?;
-        let body = String::from_utf8_lossy(&body).into_owned();
-        if !body.contains("Bearer sk-real") {
-            return Err(io::Error::other(format!("not served by Weir: {head:?} {body}")));
-        }
+        check(&String::from_utf8_lossy(&body))?;
         let closes = value(&head, "connection").is_some_and(|connection| connection == "close");
         self.kept = (self.keeps && !closes).then_some(connection);
         Ok(())
     }
 }
 
+fn question(streams: &str) -> String {
+    format!(r#"{{"model":"gpt-4o","stream":{streams},"messages":[]}}"#)
+}
+
+/// What only Weir could have the provider answer.
+fn check(answer: &str) -> io::Result<()> {
+    match answer.contains("Bearer sk-real") {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("not served by Weir: {answer}"))),
+    }
+}
+
 fn ask(stream: &mut impl Write, streams: &str) -> io::Result<()> {
-    let body = format!(r#"{{"model":"gpt-4o","stream":{streams},"messages":[]}}"#);
+    let body = question(streams);
     write!(
         stream,
         "POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
