@@ -92,7 +92,7 @@ impl RunDirectory {
             Ok(cgroup) => Ok(Run {
                 cgroup,
                 record_path: path,
-                _lock: record,
+                record,
             }),
             Err(error) => {
                 let _ = fs::remove_file(&path);
@@ -199,8 +199,8 @@ fn start_time() -> Option<u64> {
 pub struct Run {
     cgroup: Cgroup,
     record_path: PathBuf,
-    /// The record, open: its lock goes with this, after [`Drop::drop`] has removed the file.
-    _lock: File,
+    /// The record, open and locked.
+    record: File,
 }
 
 impl Run {
@@ -229,5 +229,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         let _ = self.remove();
+        // To close it is not enough: a child that another thread has forked, and that has not come to its program yet, holds it too.
+        let _ = self.record.unlock();
     }
 }
