@@ -255,7 +255,8 @@ async fn serve_until(node: &Node, ending: &mut Ending, waiting: &mut Waiting) ->
                 () = successor.gone() => tracing::warn!("the agent that took over is gone: taking the pods back"),
                 () = ending.told() => return Ok(End::Succeeded),
             }
-            inheritance = Some(own);
+            // Without a configuration nobody would accept there: then what is pinned, and the failure policy, are better.
+            inheritance = Some(own).filter(|own| own.configuration.is_some());
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -77,7 +78,7 @@ pub(super) struct Tenure<'a> {
     /// Until it has handed over.
     predecessor: Option<Predecessor>,
     /// It takes the pods back if we are lost, until it ends itself.
-    _standing_by: Option<Standby>,
+    standing_by: Option<Standby>,
     /// Where the next agent comes to; None until the pods are ours.
     door: Option<(Door, Visitors)>,
     settled: bool,
@@ -133,7 +134,7 @@ impl<'a> Tenure<'a> {
             controller,
             reports,
             predecessor,
-            _standing_by: None,
+            standing_by: None,
             door: None,
             settled: false,
             giving: false,
@@ -204,7 +205,7 @@ impl<'a> Tenure<'a> {
         if let Some(predecessor) = self.predecessor.take() {
             let version = predecessor.version().to_owned();
             match predecessor.taken().await {
-                Ok(standing_by) => self._standing_by = Some(standing_by),
+                Ok(standing_by) => self.standing_by = Some(standing_by),
                 Err(error) => return Ok(Err(error)),
             }
             tracing::info!(
@@ -271,14 +272,20 @@ impl<'a> Tenure<'a> {
     }
 
     /// Ends it with no agent to hand over to. True if the pods were ours and none is left captured: nobody needs what is pinned.
-    pub(super) fn end(self) -> bool {
+    pub(super) fn end(mut self) -> bool {
         self.shared.draining.cancel();
-        let ours = !self.giving && self.door.as_ref().is_some_and(|(door, _)| door.is_ours());
-        if ours {
+        let door = self.door.take();
+        let ours = !self.giving && door.as_ref().is_some_and(|(door, _)| door.is_ours());
+        // It has kept the listeners, and takes the pods back before our last beat has aged.
+        let given_back = self
+            .standing_by
+            .as_mut()
+            .is_some_and(|other| other.gone().now_or_never().is_none());
+        if ours && !given_back {
             tracing::info!("ending: new connections follow each pod's failure policy");
             self.shared.capture.withdraw();
         }
-        ours && self.settled && self.captured.is_empty()
+        ours && !given_back && self.settled && self.captured.is_empty()
     }
 }
 
