@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod health;
 pub mod lease;
 pub mod names;
+pub mod retire;
 pub mod serve;
 pub mod status;
 pub mod trust;

@@ -31,6 +31,8 @@ pub const JAVA_KEY: &str = "java.jks";
 pub const TRUST_DIRECTORY: &str = "/etc/weir/trust";
 /// The init container that waits until its pod is captured.
 pub const CAPTURE_CHECK: &str = "weir-capture-check";
+/// ConfigMap in our own namespace: while it is there, all pods are released.
+pub const RETIRING: &str = "weir-retiring";
 /// Label of the ConfigMaps by which replicas tell each other what their agents have taken.
 pub const SUMMARY_LABEL: &str = "weir.dev/programmed";
 /// Who the API server is told has set a field.

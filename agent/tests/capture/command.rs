@@ -368,6 +368,27 @@ fn a_controller_that_goes_away_changes_nothing() {
     });
 }
 
+/// It may be that its pods are captured by what the agent before it has pinned.
+#[test]
+fn an_agent_that_was_told_nothing_leaves_what_is_pinned() {
+    in_namespace(|| {
+        let mut scene = Scene::new();
+        let mut closed = workload(scene.uid(), "till-1");
+        closed.failure_policy = proto::FailurePolicy::Closed.into();
+        let agent = scene.agent();
+        scene.configure(closed);
+        agent.kill();
+        let agent = scene.agent();
+        scene.runtime.block_on(async {
+            let mut stream = scene.controller.stream().await;
+            assert_eq!(stream.hello().await.held, []);
+        });
+        agent.end();
+        assert_eq!(scene.call(), "ECONNREFUSED", "shut, as its policy says");
+        assert!(scene.node.bpf_root().join("weir").exists());
+    });
+}
+
 #[test]
 fn killed_it_is_taken_over_and_removed_by_command() {
     in_namespace(|| {

@@ -23,6 +23,7 @@ pub mod types;
 
 pub use load::load;
 pub use objects::{Objects, Reference, parse, references};
+pub use policy::duration::parse as duration;
 pub use policy::{Denial, EffectivePolicy, Policy, Timeouts, WorkloadIdentity};
 pub use problem::{Problem, Problems};
 pub use snapshot::{AllowedNamespaces, Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};

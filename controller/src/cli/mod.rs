@@ -2,17 +2,34 @@
 
 mod wiring;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+
+use crate::retire::job;
 
 /// The controller of Weir: tells each node's agent what its pods may use.
 #[derive(Parser, Debug)]
 #[command(name = "weir-controller", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Serves agents, the API server's questions, and metrics, until it is told to end.
+    Serve(Arguments),
+    /// Has all agents release their pods, and waits until they have: before the release is deleted.
+    Retire(job::Arguments),
+}
+
+/// Options of `weir-controller serve`.
+#[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// The namespace that the controller and the agents are in.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
@@ -61,7 +78,7 @@ pub enum Fail {
 
 /// The program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let CommandLine { action } = CommandLine::parse();
     let filter =
         EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("weir_controller=info"));
     tracing_subscriber::fmt()
@@ -76,11 +93,21 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(wiring::run(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
+    match action {
+        Action::Serve(arguments) => match runtime.block_on(wiring::run(arguments)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+        Action::Retire(arguments) => match runtime.block_on(wiring::retire(&arguments)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // It is what helm shows. Where standard error is closed nobody can be told.
+                let _ = writeln!(std::io::stderr(), "{error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

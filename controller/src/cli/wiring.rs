@@ -21,6 +21,7 @@ use crate::discovery::stream::Sources;
 use crate::discovery::token::Authenticator;
 use crate::health::Health;
 use crate::names::{CONTROL_PLANE_SECRET, CONTROLLER, WEBHOOK};
+use crate::retire::{job, order};
 use crate::status::events;
 use crate::trust::owner::Ownership;
 use crate::trust::serving::Serving;
@@ -54,6 +55,17 @@ pub(super) enum StartError {
     },
 }
 
+/// Why the release can't be deleted yet.
+#[derive(Debug, Error)]
+pub(super) enum RetireFailure {
+    /// It can't even be asked for.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It was asked for.
+    #[error(transparent)]
+    Retire(#[from] job::RetireError),
+}
+
 /// A little longer than it takes a Service to forget a pod that is ending, so that an agent does not connect to it again.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// An agent opens one a connection; the next may overlap with it.
@@ -76,8 +88,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     let (roots, now_roots) = watch::channel(None);
     let (configuration, now_configuration) = watch::channel(None);
     let (holder, is_holder) = watch::channel(false);
+    let (order, ordered) = watch::channel(None);
     let (workloads, agents) = (NodeWorkloads::default(), Agents::default());
 
+    tasks.spawn(order::run(client.clone(), ownership.clone(), order));
     tasks.spawn(root::run(client.clone(), ownership.clone(), roots));
     let defaults = Defaults {
         fail_closed: arguments.fail == Fail::Closed,
@@ -117,9 +131,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
             workloads: workloads.clone(),
             agents: agents.clone(),
             stores: stores.clone(),
+            ordered: ordered.clone(),
             is_holder: is_holder.clone(),
             replica: arguments.replica.clone(),
             ownership: ownership.clone(),
+            own_namespace: arguments.namespace.clone(),
         },
     ));
 
@@ -161,12 +177,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     tasks.spawn(serve::accept(webhook_listener, webhook_tls, accepted));
     tasks.spawn(webhook::serve(
         webhook_connections,
-        injector(&arguments, now_configuration.clone()),
+        injector(&arguments, now_configuration.clone(), ordered.clone()),
     ));
 
     let sources = Sources {
         configuration: now_configuration,
         workloads,
+        ordered,
         agents,
         ending: is_ending,
     };
@@ -200,6 +217,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     }
     tokio::time::sleep(LAST_WORDS).await;
     Ok(())
+}
+
+/// Has all pods released.
+pub(super) async fn retire(arguments: &job::Arguments) -> Result<(), RetireFailure> {
+    let client = client(&arguments.namespace).await?;
+    Ok(job::run(client, arguments).await?)
 }
 
 /// Returns when the controller is told to end, or when a task has ended, which none does.
@@ -239,12 +262,17 @@ fn serving(secret: &'static str, service: &str, namespace: &str) -> Arc<Serving>
     Serving::new(secret, names.to_vec())
 }
 
-fn injector(arguments: &Arguments, configuration: watch::Receiver<Option<Arc<Configuration>>>) -> Injector {
+fn injector(
+    arguments: &Arguments,
+    configuration: watch::Receiver<Option<Arc<Configuration>>>,
+    ordered: order::Ordered,
+) -> Injector {
     let (own_namespace, image) = (arguments.namespace.clone(), arguments.image.clone());
     let pull_policy = arguments.image_pull_policy.clone();
     let limit = arguments.capture_limit.clone();
     Arc::new(move |namespace: &str, pod: &Json| {
-        if namespace == own_namespace {
+        let is_to_retire = ordered.borrow().as_ref().is_some_and(order::Order::is_to_retire);
+        if namespace == own_namespace || is_to_retire {
             return None;
         }
         // A controller that has only just begun knows no backends yet: a pod without placeholders is better than one without our root.

@@ -19,10 +19,22 @@ pub struct AgentState {
     pub taken: Held,
     /// What it has refused: the version, and why.
     pub rejected: BTreeMap<Key, (String, String)>,
-    /// The pods that it captures, by uid.
+    /// Whether it has answered all that it was sent on this connection.
+    pub has_answered: bool,
+    /// The pods that it captures, by uid, as far as it has said.
     pub captured_pods: BTreeSet<String>,
+    /// Whether it has said so on this connection.
+    pub has_reported: bool,
     /// Workloads whose client rejected our leaf.
     pub distrusts: Vec<proto::Distrust>,
+}
+
+impl AgentState {
+    /// Whether it knows that nothing is to be captured, and has said what still is.
+    pub fn has_let_go(&self) -> bool {
+        let workload = i32::from(proto::Kind::Workload);
+        self.has_answered && self.has_reported && self.taken.keys().all(|key| key.kind != workload)
+    }
 }
 
 /// All connected agents. Cloning it gives another handle to the same.

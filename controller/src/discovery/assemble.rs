@@ -79,6 +79,13 @@ pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>
     resources
 }
 
+/// The same for an agent that is to release all pods. What connections that are open use stays with it until they end.
+pub fn without_workloads(mut resources: Resources) -> Resources {
+    let workload = i32::from(proto::Kind::Workload);
+    resources.retain(|key, _| key.kind != workload);
+    resources
+}
+
 fn may_be_used_by_any(backend: &proto::Backend, namespaces: &BTreeSet<&str>) -> bool {
     match &backend.allowed_namespaces {
         Some(allowed) if allowed.all => !namespaces.is_empty(),

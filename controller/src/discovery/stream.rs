@@ -12,10 +12,11 @@ use weir_api::proto;
 use weir_api::proto::agent_message::Message as FromAgent;
 
 use super::agents::{Agents, Connected};
-use super::assemble::{Key, Resources, assemble};
+use super::assemble::{Key, Resources, assemble, without_workloads};
 use super::delta::{Held, deltas, versions};
 use super::token::{Agent, Refusal};
 use crate::configuration::Configuration;
+use crate::retire::order::{Order, Ordered};
 use crate::watch::workloads::NodeWorkloads;
 
 /// An agent says hello at once, and answers a delta as soon as it has looked at it.
@@ -32,6 +33,8 @@ pub struct Sources {
     pub configuration: watch::Receiver<Option<Arc<Configuration>>>,
     /// What each node runs.
     pub workloads: NodeWorkloads,
+    /// Whether all pods are to be released.
+    pub ordered: Ordered,
     /// Who is connected.
     pub agents: Agents,
     /// Becomes true when the controller is about to end.
@@ -79,13 +82,15 @@ where
         })
         .collect();
     let mut configuration = sources.configuration.clone();
+    let mut ordered = sources.ordered.clone();
     let mut ending = sources.ending.clone();
     let mut workloads = sources.workloads.of(&agent.node);
-    // Until both are known, an agent that holds something would be told to let go of it.
+    // Until all are known, an agent that holds something would be told to let go of it.
     let known = async {
         let first = configuration.wait_for(Option::is_some).await.is_ok();
         let second = workloads.wait_for(Option::is_some).await.is_ok();
-        first && second
+        let third = ordered.wait_for(Option::is_some).await.is_ok();
+        first && second && third
     };
     let over = tokio::time::sleep(agent.until.duration_since(SystemTime::now()).unwrap_or_default());
     tokio::pin!(over);
@@ -113,7 +118,15 @@ where
             let wanted = {
                 let configuration = configuration.borrow_and_update().clone().unwrap_or_default();
                 let workloads = workloads.borrow_and_update().clone().unwrap_or_default();
-                assemble(&configuration, &workloads)
+                let wanted = assemble(&configuration, &workloads);
+                match ordered
+                    .borrow_and_update()
+                    .as_ref()
+                    .is_some_and(Order::is_to_retire)
+                {
+                    true => without_workloads(wanted),
+                    false => wanted,
+                }
             };
             stream.send(&wanted).await?;
             is_changed = false;
@@ -122,6 +135,7 @@ where
         tokio::select! {
             changed = configuration.changed() => { changed.map_err(|_| ended())?; is_changed = true; }
             changed = workloads.changed() => { changed.map_err(|_| ended())?; is_changed = true; }
+            changed = ordered.changed() => { changed.map_err(|_| ended())?; is_changed = true; }
             message = incoming.next() => match message {
                 None => return Ok(()),
                 Some(message) => stream.take(message?)?,
@@ -177,6 +191,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn send(&mut self, wanted: &Resources) -> Result<(), Status> {
+        self.connected.update(|state| state.has_answered = false);
         for mut delta in deltas(&self.held, wanted) {
             self.nonce += 1;
             delta.nonce = self.nonce.to_string();
@@ -228,6 +243,7 @@ impl Session<'_> {
                     )));
                 }
                 self.connected.update(|state| {
+                    state.has_reported = true;
                     state.captured_pods = report.captured_pods.into_iter().collect();
                     state.distrusts = report.distrusts;
                 });
@@ -252,7 +268,9 @@ impl Session<'_> {
             )));
         }
         self.due = Instant::now() + ANSWERED_WITHIN;
+        let has_answered = self.unanswered.is_empty();
         self.connected.update(|state| {
+            state.has_answered = has_answered;
             let mut upserts = answered.upserts;
             for rejection in acknowledgement.rejections {
                 let key = Key {
@@ -286,3 +304,7 @@ impl Session<'_> {
 fn kind_name(kind: i32) -> &'static str {
     proto::Kind::try_from(kind).map_or("a resource of unknown kind", |kind| kind.as_str_name())
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -25,6 +25,8 @@ use crate::configuration::Configuration;
 use crate::discovery::agents::Agents;
 use crate::discovery::assemble::Key;
 use crate::names::FIELD_MANAGER;
+use crate::retire::left;
+use crate::retire::order::{Answers, Order, Ordered};
 use crate::trust::owner::Ownership;
 use crate::watch::stores::Stores;
 use crate::watch::workloads::NodeWorkloads;
@@ -46,12 +48,16 @@ pub struct Sources {
     pub agents: Agents,
     /// The objects.
     pub stores: Stores,
+    /// Whether all pods are to be released.
+    pub ordered: Ordered,
     /// Whether this replica holds the Lease.
     pub is_holder: watch::Receiver<bool>,
     /// What this replica is called.
     pub replica: String,
     /// Whose what it writes is.
     pub ownership: Ownership,
+    /// The namespace that the agents are in.
+    pub own_namespace: String,
 }
 
 /// Keeps the statuses. Never returns.
@@ -62,24 +68,40 @@ pub async fn run(client: Client, mut sources: Sources) {
     let mut agent_changes = sources.agents.changes();
     let mut object_changes = sources.stores.objects_changed.subscribe();
     let mut workload_changes = sources.workloads.changes();
+    let mut pod_changes = sources.stores.pods_changed.subscribe();
+    let mut answers = Answers::default();
     loop {
         agent_changes.mark_unchanged();
         object_changes.mark_unchanged();
         workload_changes.mark_unchanged();
+        pod_changes.mark_unchanged();
         replica_changes.mark_unchanged();
         let is_holder = *sources.is_holder.borrow_and_update();
+        let order = sources.ordered.borrow_and_update().clone();
+        let asked = order.as_ref().and_then(Order::asked);
+        let is_asked = asked.is_some();
         let configuration = sources.configuration.borrow_and_update().clone();
         let mut has_failed = false;
         if let Some(configuration) = configuration {
-            let wanted = programmed::wanted(&configuration, &sources.workloads.all());
-            let summary = programmed::summary(&wanted, &sources.agents.states());
+            let workloads = sources.workloads.all();
+            let wanted = programmed::wanted(&configuration, &workloads);
+            let states = sources.agents.states();
+            let mut summary = programmed::summary(&wanted, &states);
+            summary.released = asked.map(|asked| left::released(asked, &states));
             let told = if is_holder {
                 let mut summaries = replicas.others();
                 summaries.push(summary);
                 let programmed = programmed::programmed(&wanted, &summaries);
                 has_failed = !pass(&client, &sources, &configuration, &programmed).await;
+                if let Some(asked) = asked {
+                    let concerned = left::concerned(&sources.stores, &workloads, &sources.own_namespace);
+                    let released: Vec<_> = summaries.into_iter().filter_map(|all| all.released).collect();
+                    let left = left::left(concerned, &released, asked);
+                    has_failed |= !answers.tell(&client, &sources.ownership, asked, &left).await;
+                }
                 replicas.take_back().await
             } else {
+                answers = Answers::default();
                 replicas.tell(summary).await
             };
             if let Err(error) = told {
@@ -93,7 +115,10 @@ pub async fn run(client: Client, mut sources: Sources) {
             _ = object_changes.changed() => {}
             _ = workload_changes.changed() => {}
             _ = replica_changes.changed() => {}
+            // An agent that comes or goes matters only to who waits for it.
+            _ = pod_changes.changed(), if is_asked => {}
             changed = sources.configuration.changed() => if changed.is_err() { return },
+            changed = sources.ordered.changed() => if changed.is_err() { return },
             changed = sources.is_holder.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRIED_AFTER), if has_failed => {}
         }

@@ -8,6 +8,7 @@ use weir_api::proto;
 use crate::configuration::Configuration;
 use crate::discovery::agents::AgentState;
 use crate::discovery::assemble::{Key, Resources, assemble};
+use crate::retire::left::Released;
 use crate::watch::workloads::Workloads;
 
 /// How many of the nodes that need an object have it.
@@ -35,6 +36,9 @@ pub struct NodeRejection {
 pub struct Summary {
     /// By kind (as [`proto::Kind`] numbers it) and name, `2/shop/policy`.
     objects: BTreeMap<String, Taken>,
+    /// While the release is to retire: what is still captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Released>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

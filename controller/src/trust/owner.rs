@@ -38,6 +38,32 @@ impl Ownership {
         Ok(Self { reference })
     }
 
+    /// Whether the release stays: its ClusterRole is there, and is not about to go. What it owns is deleted only after it.
+    pub async fn stays(&self, client: &Client) -> kube::Result<bool> {
+        let Some(ours) = &self.reference else {
+            return Ok(true);
+        };
+        match Api::<ClusterRole>::all(client.clone())
+            .get_metadata_opt(&ours.name)
+            .await
+        {
+            Ok(role) => Ok(role.is_some_and(|role| {
+                role.metadata.uid.as_ref() == Some(&ours.uid) && role.metadata.deletion_timestamp.is_none()
+            })),
+            // The rights went before the role.
+            Err(kube::Error::Api(status)) if [401, 403].contains(&status.code) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether another release's ClusterRole owns an object: one of that name that is gone, so that the object is about to go.
+    pub fn is_anothers(&self, object: &ObjectMeta) -> bool {
+        let owners = object.owner_references.iter().flatten();
+        let mut roles =
+            owners.filter(|owner| owner.kind == ClusterRole::kind(&()) && owner.name == CONTROLLER);
+        roles.any(|owner| self.reference.as_ref().is_none_or(|ours| ours.uid != owner.uid))
+    }
+
     /// Metadata of an object of that name.
     pub fn metadata(&self, name: &str) -> ObjectMeta {
         ObjectMeta {

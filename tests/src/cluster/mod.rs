@@ -59,6 +59,14 @@ impl Cluster {
         xtask(self.paths.name(), &["down"]);
     }
 
+    /// Installs Weir again as it was when the cluster came up, for tests that have changed or uninstalled it.
+    ///
+    /// # Panics
+    /// If that fails, with what was said.
+    pub fn install_weir(&self) {
+        xtask(self.paths.name(), &["install"]);
+    }
+
     /// Where its files are.
     pub fn paths(&self) -> &ClusterPaths {
         &self.paths

@@ -24,6 +24,7 @@ fn a_wrong_value_is_refused_with_a_message() {
         ("failurePolicy=Open", "value must be one of 'open', 'closed'"),
         ("image.tga=1", "additional properties 'tga' not allowed"),
         ("webhook.captureLimit=soon", "/webhook/captureLimit"),
+        ("uninstall.limit=soon", "/uninstall/limit"),
         ("image.digest=sha256:1", "/image/digest"),
         ("contoller.replicas=2", "'contoller' not allowed"),
     ] {

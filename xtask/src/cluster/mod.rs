@@ -51,6 +51,8 @@ enum Action {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Installs Weir from this clone's charts, where it is not installed or is another; not its image (see `load`).
+    Install,
     /// Builds Weir as this clone has it, and imports its image into every node.
     Load,
     /// Imports image archives (OCI or Docker) into every node.
@@ -73,6 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         Action::Up(up) => up::run(&paths, up),
         Action::Down => down(&paths),
         Action::Exec { command } => exec(&paths, command),
+        Action::Install => weir::install(&paths),
         Action::Load => images::load(&paths),
         Action::Import { archives } => images::import(&paths, archives),
     }

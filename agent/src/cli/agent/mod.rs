@@ -1,5 +1,6 @@
 //! `weir agent`: captures the pods of one node, as the controller says.
 
+mod leave;
 mod pods;
 mod tenure;
 
@@ -123,7 +124,7 @@ type Failure = Box<dyn std::error::Error>;
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn main(mut arguments: Arguments) -> ExitCode {
     let outcome = match arguments.controller.take() {
-        None => remove(&arguments.bpf_root),
+        None => remove(&arguments),
         Some(controller) => serve(arguments, controller.into()),
     };
     match outcome {
@@ -135,8 +136,8 @@ pub(super) fn main(mut arguments: Arguments) -> ExitCode {
     }
 }
 
-fn remove(bpf_root: &Path) -> Result<(), Failure> {
-    if NodeCapture::remove_all(bpf_root)? {
+fn remove(arguments: &Arguments) -> Result<(), Failure> {
+    if leave::nothing(arguments)? {
         tracing::info!("all pods of this node are released, and nothing is pinned any more");
     } else {
         tracing::info!("nothing was pinned on this node");
@@ -184,9 +185,9 @@ async fn run(arguments: Arguments, controller: ControllerSettings) -> Result<Tel
     let end = serve_until(&node, &mut ending, &mut waiting).await?;
     drain(&node, end).await;
     let nobody = !Door::path(&node.arguments.run_root).exists();
-    if matches!(end, End::NothingCaptured) && nobody {
+    if matches!(end, End::NothingToCapture) && nobody {
         // All pods have been released, as before an uninstall: nobody needs what is left.
-        NodeCapture::remove_all(&node.arguments.bpf_root)?;
+        leave::nothing(&node.arguments)?;
     }
     stop.cancel();
     let _ = metrics.await;
@@ -223,8 +224,8 @@ enum End {
     Succeeded,
     /// Nobody has them.
     Unsucceeded,
-    /// Nobody has them, and there are none.
-    NothingCaptured,
+    /// Nobody has them, and none is to be captured.
+    NothingToCapture,
 }
 
 /// Has the node's pods, hands them over, stands by, until it is told to end.
@@ -243,7 +244,7 @@ async fn serve_until(node: &Node, ending: &mut Ending, waiting: &mut Waiting) ->
             over = tenure.serve(waiting) => over?,
             () = ending.told() => {
                 return Ok(match tenure.end() {
-                    true => End::NothingCaptured,
+                    true => End::NothingToCapture,
                     false => End::Unsucceeded,
                 });
             }
@@ -284,7 +285,7 @@ async fn drain(node: &Node, end: End) {
     let limit = match end {
         End::Succeeded => node.arguments.drain_limit,
         // Whoever comes next waits for our end.
-        End::Unsucceeded | End::NothingCaptured => node.arguments.drain_limit.min(UNSUCCEEDED_DRAIN_LIMIT),
+        End::Unsucceeded | End::NothingToCapture => node.arguments.drain_limit.min(UNSUCCEEDED_DRAIN_LIMIT),
     };
     node.connections.close();
     let drained = tokio::time::timeout(limit, node.connections.wait()).await;

@@ -99,10 +99,6 @@ impl CapturedPods {
         self.captured.keys().map(PodUid::to_string).collect()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.captured.is_empty()
-    }
-
     /// Makes what is captured what is to be. True if all of it is; a pod that could not be enrolled is tried again at
     /// the next call. Needs a tokio runtime with I/O, and blocks for some milliseconds a new pod.
     pub(super) fn reconcile(&mut self, found: &Pods, wanted: &Workloads) -> bool {

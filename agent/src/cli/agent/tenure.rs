@@ -271,7 +271,8 @@ impl<'a> Tenure<'a> {
         Some(Over::HandedOver(candidate.done().await, inheritance))
     }
 
-    /// Ends it with no agent to hand over to. True if the pods were ours and none is left captured: nobody needs what is pinned.
+    /// Ends it with no agent to hand over to. True if the pods were ours and we were told that none is to be captured: nobody needs what is
+    /// pinned. An agent that was not told keeps its hands off it, for it may be what its pods are captured by.
     pub(super) fn end(mut self) -> bool {
         self.shared.draining.cancel();
         let door = self.door.take();
@@ -285,7 +286,12 @@ impl<'a> Tenure<'a> {
             tracing::info!("ending: new connections follow each pod's failure policy");
             self.shared.capture.withdraw();
         }
-        ours && !given_back && self.settled && self.captured.is_empty()
+        let wanted = self.controller.workloads();
+        let is_told_of_none = wanted
+            .borrow()
+            .as_ref()
+            .is_some_and(|workloads| workloads.is_empty());
+        ours && !given_back && self.settled && is_told_of_none
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// Why it is none, to go after the text itself. Nothing is no duration to wait: a limit of 0 is refused rather than read as "none" or "at once".
-pub(crate) fn parse(text: &str) -> Result<Duration, &'static str> {
+pub fn parse(text: &str) -> Result<Duration, &'static str> {
     const FORM: &str = "is not a duration: write one such as `10s`, `1m30s` or `500ms`";
     let mut milliseconds: u64 = 0;
     let mut rest = text;
