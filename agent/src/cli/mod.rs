@@ -2,6 +2,7 @@
 
 mod agent;
 mod await_capture;
+mod explain;
 mod log;
 mod run;
 
@@ -23,8 +24,19 @@ enum Command {
     Run(run::Arguments),
     /// Capture the pods of a node, as the controller says: what the DaemonSet runs.
     Agent(agent::Arguments),
+    /// Say what becomes of a pod's connections, and why: for `kubectl exec` in the agent of its node.
+    Explain(explain::Arguments),
     /// Wait until this pod is captured: what its init container runs.
     AwaitCapture(await_capture::Arguments),
+}
+
+/// How a command tells what it found.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// For a person.
+    Text,
+    /// For a program.
+    Json,
 }
 
 /// Weir itself failed: as env(1), nohup(1) and their like have it.
@@ -48,6 +60,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(arguments) => run::main(arguments),
         Command::Agent(arguments) => agent::main(arguments),
+        Command::Explain(arguments) => explain::main(arguments),
         Command::AwaitCapture(arguments) => await_capture::main(&arguments),
     }
 }
