@@ -2,6 +2,7 @@
 
 mod agent;
 mod await_capture;
+mod doctor;
 mod explain;
 mod log;
 mod run;
@@ -26,6 +27,8 @@ enum Command {
     Agent(agent::Arguments),
     /// Say what becomes of a pod's connections, and why: for `kubectl exec` in the agent of its node.
     Explain(explain::Arguments),
+    /// Check what Weir needs, from the kernel up, and name the mend of what is missing.
+    Doctor(doctor::Arguments),
     /// Wait until this pod is captured: what its init container runs.
     AwaitCapture(await_capture::Arguments),
 }
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(arguments),
         Command::Agent(arguments) => agent::main(arguments),
         Command::Explain(arguments) => explain::main(arguments),
+        Command::Doctor(arguments) => doctor::main(&arguments),
         Command::AwaitCapture(arguments) => await_capture::main(&arguments),
     }
 }

@@ -12,6 +12,7 @@ mod text;
 mod tests;
 
 pub use agent::{Inspector, Places, Served, ServedPod};
+pub(crate) use answer::rfc3339;
 pub use answer::{
     AgentAnswer, BackendAnswer, Connections, ControllerAnswer, Credential, Exchanges, Explanation, HostCount,
     Label, LeafAnswer, PodState, ProblemAnswer, RejectionAnswer, State,
