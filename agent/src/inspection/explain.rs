@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use weir_api::{Auth, Backend, Snapshot, WorkloadIdentity, proto};
+use weir_api::{Auth, Backend, Snapshot, proto};
 
 use super::agent::{Served, ServedPod};
 use super::answer::{
@@ -101,7 +101,7 @@ pub(super) fn explain(namespace: &str, pod: &str, known: &Knowledge<'_>) -> Expl
             FailurePolicy::Closed => "closed".to_owned(),
         });
         explanation.excluded = known.excluded.iter().map(ToString::to_string).collect();
-        explanation.backends = backends(uid, workload, known);
+        explanation.backends = backends(workload, known);
         if let Some(served) = known.served.pods.get(uid) {
             add_activity(&mut explanation, served);
         }
@@ -339,13 +339,8 @@ fn doctor(known: &Knowledge<'_>) -> String {
     )
 }
 
-fn backends(uid: &PodUid, workload: &PodWorkload, known: &Knowledge<'_>) -> Vec<BackendAnswer> {
-    let identity = WorkloadIdentity {
-        uid: Some(uid.to_string()),
-        namespace: workload.workload.namespace.clone(),
-        service_account: workload.workload.service_account.clone(),
-        labels: Default::default(),
-    };
+fn backends(workload: &PodWorkload, known: &Knowledge<'_>) -> Vec<BackendAnswer> {
+    let identity = workload.workload.identity();
     let may_use = |backend: &&Arc<Backend>| backend.allowed_namespaces.contains(&identity.namespace);
     let answer = |backend: &Arc<Backend>| BackendAnswer {
         name: format!("{}/{}", backend.namespace, backend.name),

@@ -142,4 +142,4 @@ impl Telemetry {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -130,6 +130,7 @@ mod tests {
         Workload {
             namespace: "shop".to_owned(),
             pod: None,
+            uid: None,
             service_account: service_account.to_owned(),
         }
     }

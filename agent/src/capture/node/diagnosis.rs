@@ -139,6 +139,6 @@ mod tests {
              1: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2 1 0 100 0 0 10 0\n   \
              2: 0100007F:3A9A 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 3 1 0 100 0 0 10 0\n";
         assert_eq!(listening_ports(text), [15001]);
-        assert_eq!(listening_ports("odd\n"), []);
+        assert_eq!(listening_ports("odd\n"), Vec::<u16>::new());
     }
 }
