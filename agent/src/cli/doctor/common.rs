@@ -1,20 +1,24 @@
 //! What every machine needs that captures.
 
-use std::path::Path;
-
 use super::{Check, clock};
 use crate::capture::preflight::{self, Need};
 use crate::capture::{CaptureError, load_programs};
 use crate::trust;
 
-/// Kernel, capabilities (with what they are for, and how to get them), and whether the kernel takes the programs.
+/// Kernel, capabilities (with what they are for, and how to get them), and whether the kernel takes the programs. Without the
+/// capabilities that is not tried: the kernel's answer would be about them.
 pub(super) fn kernel(needs: &[Need], how: &str) -> Vec<Check> {
-    vec![
+    let capabilities = Check::new("capabilities", capabilities(needs, how));
+    let may_load = capabilities.outcome.is_ok();
+    let mut checks = vec![
         Check::new("linux", preflight::kernel()),
-        Check::new("capabilities", capabilities(needs, how)),
+        capabilities,
         Check::new("bpf", preflight::bpf().map(|()| "the kernel has it".to_owned())),
-        Check::new("programs", programs()),
-    ]
+    ];
+    if may_load {
+        checks.push(Check::new("programs", programs()));
+    }
+    checks
 }
 
 fn capabilities(needs: &[Need], how: &str) -> Result<String, String> {
@@ -50,9 +54,4 @@ pub(super) fn trust() -> Vec<Check> {
 
 fn program() -> Option<std::path::PathBuf> {
     std::env::current_exe().ok()
-}
-
-/// The folder `path` as messages name it, where it is there.
-pub(super) fn present(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
 }
