@@ -274,13 +274,7 @@ impl Downstream {
             telemetry.relayed_to(host);
             let workload = &self.services.workload;
             // What is only observed is covered all the same, if a backend would answer for it.
-            if self
-                .services
-                .snapshot
-                .load()
-                .backend(&workload.namespace, host)
-                .is_none()
-            {
+            if !self.services.snapshot.load().covers(&workload.namespace, host) {
                 telemetry.uncovered(workload, host);
             }
         }

@@ -79,6 +79,9 @@ pub struct Explanation {
     /// The backends that its namespace may use.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub backends: Vec<BackendAnswer>,
+    /// Where it is only observed: the hosts that backends would answer for.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub covered_hosts: Vec<String>,
     /// So far, since this agent serves it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub connections: Option<Connections>,
@@ -138,6 +141,8 @@ pub enum Credential {
     Resolved,
     /// The caller's own.
     Passthrough,
+    /// None is sent for a pod that is only observed.
+    NotSent,
     /// There should be one. Why there is none, and the mend.
     Unresolved(String),
 }

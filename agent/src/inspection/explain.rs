@@ -87,6 +87,7 @@ pub(super) fn explain(namespace: &str, pod: &str, known: &Knowledge<'_>) -> Expl
         failure_policy: None,
         excluded: Vec::new(),
         backends: Vec::new(),
+        covered_hosts: Vec::new(),
         connections: None,
         exchanges: None,
         last_error: None,
@@ -102,6 +103,8 @@ pub(super) fn explain(namespace: &str, pod: &str, known: &Knowledge<'_>) -> Expl
         });
         explanation.excluded = known.excluded.iter().map(ToString::to_string).collect();
         explanation.backends = backends(workload, known);
+        let covered = known.snapshot.covered(namespace);
+        explanation.covered_hosts = covered.map(str::to_owned).collect();
         if let Some(served) = known.served.pods.get(uid) {
             add_activity(&mut explanation, served);
         }
@@ -341,6 +344,7 @@ fn doctor(known: &Knowledge<'_>) -> String {
 
 fn backends(workload: &PodWorkload, known: &Knowledge<'_>) -> Vec<BackendAnswer> {
     let identity = workload.workload.identity();
+    let is_served = workload.treatment == Treatment::Intercepted;
     let may_use = |backend: &&Arc<Backend>| backend.allowed_namespaces.contains(&identity.namespace);
     let answer = |backend: &Arc<Backend>| BackendAnswer {
         name: format!("{}/{}", backend.namespace, backend.name),
@@ -349,7 +353,7 @@ fn backends(workload: &PodWorkload, known: &Knowledge<'_>) -> Vec<BackendAnswer>
         hosts_without_certificate: backend
             .hosts
             .iter()
-            .filter(|host| !(known.has_leaf)(host))
+            .filter(|host| is_served && !(known.has_leaf)(host))
             .cloned()
             .collect(),
         endpoint: backend
@@ -357,6 +361,7 @@ fn backends(workload: &PodWorkload, known: &Knowledge<'_>) -> Vec<BackendAnswer>
             .as_ref()
             .map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port)),
         credential: match &backend.auth {
+            _ if !is_served => Credential::NotSent,
             Auth::Key(_) => Credential::Resolved,
             Auth::Passthrough => Credential::Passthrough,
             Auth::Unresolved(why) => Credential::Unresolved(why.clone()),

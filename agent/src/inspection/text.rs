@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::answer::{BackendAnswer, Credential, Explanation, HostCount};
+use super::answer::{BackendAnswer, Credential, Explanation, HostCount, State};
 
 /// The column in which values begin.
 const COLUMN: usize = 16;
@@ -41,7 +41,7 @@ impl fmt::Display for Explanation {
                 &format!("connections to {}", self.excluded.join(", ")),
             )?;
         }
-        if self.since.is_some() && self.backends.is_empty() {
+        if self.state == State::Captured && self.backends.is_empty() {
             row(
                 "backends",
                 "none that its namespace may use: everything is relayed",
@@ -49,6 +49,10 @@ impl fmt::Display for Explanation {
         }
         for backend in &self.backends {
             row("backend", &of_backend(backend))?;
+        }
+        if !self.covered_hosts.is_empty() {
+            let hosts = self.covered_hosts.join(", ");
+            row("covered", &format!("backends would answer for {hosts}"))?;
         }
         if let Some(connections) = &self.connections {
             let counts = [
@@ -115,6 +119,7 @@ fn of_backend(backend: &BackendAnswer) -> String {
     text.push_str(&match &backend.credential {
         Credential::Resolved => "; its key is put in".to_owned(),
         Credential::Passthrough => "; the caller's own key goes through".to_owned(),
+        Credential::NotSent => "; not for this pod, which is only observed".to_owned(),
         Credential::Unresolved(why) => format!("; there is NO KEY to put in: {why}"),
     });
     if !backend.hosts_without_certificate.is_empty() {

@@ -94,14 +94,10 @@ fn the_documents_commands_say_what_it_says_they_do() {
         String::from_utf8_lossy(&output.stderr)
     );
     for part in [
-        "/app: ".to_owned(),
+        format!("{}/app: ", shop.name()),
         "node            n2\n".to_owned(),
-        format!(
-            "{}/openai answers for api.openai.com; its key is put in",
-            shop.name()
-        ),
         "1 terminated".to_owned(),
-        " 0 failed\n".to_owned(),
+        ", 0 of them failed\n".to_owned(),
         "ok      controller: https://weir-controller.weir-system.svc:15010/ answers".to_owned(),
         "ok      pods: ".to_owned(),
         "ok      token: ".to_owned(),
@@ -132,6 +128,8 @@ spec:
     shop.wait("pod/host", "condition=Ready");
 
     let captured = explained("n1", &shop, "app", |answer| answer["state"] == "captured");
+    assert_eq!(captured["backends"][0]["name"], format!("{}/openai", shop.name()));
+    assert_eq!(captured["backends"][0]["credential"], "resolved");
     assert_eq!(captured["label"]["of"], "namespace");
     assert_eq!(captured["label"]["value"], "enabled");
     let bypassed = explain("n1", &shop, "host");
@@ -179,7 +177,12 @@ fn an_observed_namespace_is_counted_and_not_opened() {
     let shop = Cluster::shared().namespace("observed");
     shop.kubectl(&["label", "namespace", shop.name(), "weir.dev/intercept=observe"]);
     shop.pod("app", "n1", APP, SLEEP);
-    explained("n1", &shop, "app", |answer| answer["state"] == "observed");
+    shop.apply(
+        "{apiVersion: weir.dev/v1alpha1, kind: AIBackend, metadata: {name: own}, spec: {provider: {anthropic: {}}, auth: {passthrough: {}}}}",
+    );
+    explained("n1", &shop, "app", |answer| {
+        answer["state"] == "observed" && answer["covered_hosts"][0] == "api.anthropic.com"
+    });
     // Nothing was put into it.
     assert!(!shop.exec("app", &["env"]).contains("/etc/weir"));
     let call = |host: &str| {
@@ -230,6 +233,17 @@ fn an_observed_namespace_is_counted_and_not_opened() {
     let answer = explain("n1", &shop, "app");
     assert_eq!(answer["connections"]["relayed"], 1, "{answer:#}");
     assert_eq!(answer["uncovered_hosts"][0]["host"], "api.openai.com");
+
+    // A backend of its own covers this one, though the node is sent none for pods that are only observed.
+    call("api.anthropic.com");
+    let answer = explain("n1", &shop, "app");
+    assert_eq!(answer["connections"]["relayed"], 2, "{answer:#}");
+    assert_eq!(
+        answer["uncovered_hosts"].as_array().unwrap().len(),
+        1,
+        "{answer:#}"
+    );
+    assert_eq!(answer["backends"], Json::Null, "{answer:#}");
 }
 
 #[test]
