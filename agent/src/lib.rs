@@ -1,11 +1,12 @@
 //! Weir's node agent: capture → downstream → exchange → upstream.
 //!
-//! `policy`, `trust` and `telemetry` are read by those rooms and know none of them; `cli` puts them together.
+//! `policy`, `trust` and `telemetry` are read by those rooms and know none of them; `inspection` answers for a running agent, and `cli` puts them together.
 
 pub mod capture;
 pub mod cli;
 pub mod downstream;
 pub mod exchange;
+pub mod inspection;
 pub mod lifecycle;
 pub mod policy;
 pub mod telemetry;

@@ -38,10 +38,14 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use weir_ebpf_common::Counter;
 
+pub(crate) use sys::links::is_bpffs;
+
 pub use cgroup::{Cgroup, CgroupError, Hierarchy};
 pub use error::CaptureError;
 pub use namespace::{NamespaceIdentity, NetworkNamespace};
-pub use node::{NodeCapture, PinsIdentity, PodCapture, PodListener, PodSandbox};
+pub use node::{
+    NodeCapture, PinnedCapture, PinsIdentity, PodCapture, PodFault, PodListener, PodSandbox, load_programs,
+};
 pub use origin::Origin;
 pub use runs::{Run, RunDirectory, RunError, Sweep};
 pub use settings::{CaptureSettings, FailurePolicy};

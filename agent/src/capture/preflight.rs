@@ -13,22 +13,43 @@ use super::{
 const FLOOR: kernel::Version = (5, 15);
 
 /// A capability's name and its number (`linux/capability.h`).
-type Capability = (&'static str, u32);
+pub type Capability = (&'static str, u32);
+
+/// A capability, and what it is for.
+pub type Need = (Capability, &'static str);
 
 const CAP_KILL: Capability = ("CAP_KILL", 5);
 const CAP_SETGID: Capability = ("CAP_SETGID", 6);
 const CAP_SETUID: Capability = ("CAP_SETUID", 7);
 const CAP_NET_ADMIN: Capability = ("CAP_NET_ADMIN", 12);
+const CAP_SYS_PTRACE: Capability = ("CAP_SYS_PTRACE", 19);
 const CAP_SYS_ADMIN: Capability = ("CAP_SYS_ADMIN", 21);
 const CAP_PERFMON: Capability = ("CAP_PERFMON", 38);
 const CAP_BPF: Capability = ("CAP_BPF", 39);
 
 /// Found by trial, one taken away at a time. CAP_BPF: to make maps and load programs. CAP_PERFMON: without it the verifier refuses
 /// pointer arithmetic that compilers take for granted. CAP_NET_ADMIN: to mark the listener, and to attach to a cgroup.
-const FOR_CAPTURE: [Capability; 3] = [CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN];
+pub const FOR_CAPTURE: [Need; 3] = [
+    (CAP_BPF, "load programs and maps"),
+    (CAP_PERFMON, "have the verifier take them"),
+    (CAP_NET_ADMIN, "attach them, and mark the listener"),
+];
+
+/// What an agent of a node needs: as [`FOR_CAPTURE`], and to stand in pods' network namespaces.
+pub const FOR_NODE: [Need; 5] = [
+    (CAP_BPF, "load programs and maps"),
+    (CAP_PERFMON, "have the verifier take them"),
+    (CAP_NET_ADMIN, "attach them, and mark the listener"),
+    (CAP_SYS_ADMIN, "enter pods' network namespaces"),
+    (CAP_SYS_PTRACE, "see which network namespace a process is in"),
+];
 
 /// To become that user, and to signal what then runs as that user.
-const FOR_ANOTHER_USER: [Capability; 3] = [CAP_SETUID, CAP_SETGID, CAP_KILL];
+pub const FOR_ANOTHER_USER: [Need; 3] = [
+    (CAP_SETUID, "become the command's user"),
+    (CAP_SETGID, "have that user's groups"),
+    (CAP_KILL, "pass signals on to it"),
+];
 
 /// What the machine lacks, and how to get it.
 #[derive(Debug, Error)]
@@ -62,16 +83,34 @@ fn added(missing: &[&str]) -> String {
     missing.iter().map(|name| format!(" --cap-add {name}")).collect()
 }
 
+/// What the running kernel calls itself, if it is new enough; or has a name that says nothing.
+pub fn kernel() -> Result<String, PreflightError> {
+    match kernel::running() {
+        Some((release, version)) => check_kernel(&release, version).map(|()| release),
+        None => Ok("of no known version".to_owned()),
+    }
+}
+
+/// Whether there is a bpf system call.
+pub fn bpf() -> Result<(), PreflightError> {
+    if sys::has_bpf() {
+        Ok(())
+    } else {
+        Err(PreflightError::NoBpf)
+    }
+}
+
+/// Those of `needs` that this process lacks.
+pub fn missing(needs: &[Need]) -> Vec<Need> {
+    lacking(needs, effective_capabilities())
+}
+
 /// Checks kernel, privileges and cgroup2, in this order. What it can't see (lockdown, security modules) shows when the
 /// programs are loaded.
 pub fn check() -> Result<(), PreflightError> {
-    if let Some((release, version)) = kernel::running() {
-        check_kernel(&release, version)?;
-    }
+    kernel()?;
     check_capabilities("capture", &FOR_CAPTURE, effective_capabilities())?;
-    if !sys::has_bpf() {
-        return Err(PreflightError::NoBpf);
-    }
+    bpf()?;
     Hierarchy::find()?;
     Ok(())
 }
@@ -93,24 +132,27 @@ fn check_kernel(release: &str, version: kernel::Version) -> Result<(), Preflight
     Ok(())
 }
 
-fn check_capabilities(
-    purpose: &'static str,
-    wanted: &[Capability],
-    effective: u64,
-) -> Result<(), PreflightError> {
-    let holds = |(_, number): Capability| effective >> number & 1 == 1;
-    // For programs' sake CAP_SYS_ADMIN stands for what was split off from it in Linux 5.8.
-    let covered = |wanted| (wanted == CAP_BPF || wanted == CAP_PERFMON) && holds(CAP_SYS_ADMIN);
-    let missing: Vec<&'static str> = wanted
+fn check_capabilities(purpose: &'static str, wanted: &[Need], effective: u64) -> Result<(), PreflightError> {
+    let missing: Vec<&'static str> = lacking(wanted, effective)
         .iter()
-        .filter(|&&wanted| !holds(wanted) && !covered(wanted))
-        .map(|(name, _)| *name)
+        .map(|((name, _), _)| *name)
         .collect();
     if missing.is_empty() {
         Ok(())
     } else {
         Err(PreflightError::Capabilities { purpose, missing })
     }
+}
+
+fn lacking(wanted: &[Need], effective: u64) -> Vec<Need> {
+    let holds = |(_, number): Capability| effective >> number & 1 == 1;
+    // For programs' sake CAP_SYS_ADMIN stands for what was split off from it in Linux 5.8.
+    let covered = |wanted| (wanted == CAP_BPF || wanted == CAP_PERFMON) && holds(CAP_SYS_ADMIN);
+    wanted
+        .iter()
+        .filter(|(wanted, _)| !holds(*wanted) && !covered(*wanted))
+        .copied()
+        .collect()
 }
 
 /// This process's. All of them where /proc does not say: then the kernel's own refusal has to do.

@@ -30,7 +30,7 @@ pub(super) struct Maps {
 }
 
 /// Every map of the programs, by the name that it is pinned under.
-const MAPS: [&str; 9] = [
+pub(super) const MAPS: [&str; 9] = [
     "CAPTURED_PORTS",
     "COUNTS",
     "DATAGRAMS",

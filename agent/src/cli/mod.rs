@@ -2,6 +2,8 @@
 
 mod agent;
 mod await_capture;
+mod doctor;
+mod explain;
 mod log;
 mod run;
 
@@ -23,8 +25,21 @@ enum Command {
     Run(run::Arguments),
     /// Capture the pods of a node, as the controller says: what the DaemonSet runs.
     Agent(agent::Arguments),
+    /// Say what becomes of a pod's connections, and why: for `kubectl exec` in the agent of its node.
+    Explain(explain::Arguments),
+    /// Check what Weir needs, from the kernel up, and name the mend of what is missing.
+    Doctor(doctor::Arguments),
     /// Wait until this pod is captured: what its init container runs.
     AwaitCapture(await_capture::Arguments),
+}
+
+/// How a command tells what it found.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// For a person.
+    Text,
+    /// For a program.
+    Json,
 }
 
 /// Weir itself failed: as env(1), nohup(1) and their like have it.
@@ -48,6 +63,8 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(arguments) => run::main(arguments),
         Command::Agent(arguments) => agent::main(arguments),
+        Command::Explain(arguments) => explain::main(arguments),
+        Command::Doctor(arguments) => doctor::main(&arguments),
         Command::AwaitCapture(arguments) => await_capture::main(&arguments),
     }
 }

@@ -188,7 +188,12 @@ impl Downstream {
         let handshake = Box::pin(self.terminator.handshake(*accepted, first.stream));
         drop((first.bytes, first.server));
         let (stream, protocol) = match handshake.await {
-            Ok(done) => done,
+            Ok(done) => {
+                if let Some(activity) = self.services.telemetry.activity() {
+                    activity.accepted(|| origin.program(), &host);
+                }
+                done
+            }
             Err(error) => {
                 self.note_distrust(&error, &host, origin);
                 return Err(error);
@@ -210,18 +215,30 @@ impl Downstream {
     fn note_distrust(&self, error: &io::Error, host: &Arc<str>, origin: &Origin) {
         if !is_distrust(error) {
             // A mere hang-up is told of, but may have had another reason: the next connection is tried again.
-            if may_be_distrust(error)
-                && let Some(report) = self.distrust_reporter.report_suspicion(&origin.program(), host)
-            {
+            if !may_be_distrust(error) {
+                return;
+            }
+            let program = origin.program();
+            if let Some(activity) = self.services.telemetry.activity() {
+                activity.problem(
+                    format!("\"{program}\" hung up when it saw Weir's certificate"),
+                    host,
+                );
+            }
+            if let Some(report) = self.distrust_reporter.report_suspicion(&program, host) {
                 tracing::warn!("{report}");
             }
             return;
+        }
+        let program = origin.program();
+        if let Some(activity) = self.services.telemetry.activity() {
+            activity.rejected(&program, host);
         }
         if let Some(backend) = self.backend(host) {
             self.distrusted.add(&origin.command, host, backend.on_untrusted);
         }
         // Last: whoever has read the report may count on what follows from it.
-        if let Some(report) = self.distrust_reporter.report(&origin.program(), host) {
+        if let Some(report) = self.distrust_reporter.report(&program, host) {
             tracing::warn!("{report}");
         }
     }
@@ -252,10 +269,15 @@ impl Downstream {
             },
         };
         let _active = self.services.telemetry.connection(ConnectionKind::Relayed);
-        if let Some(host) = host {
-            self.services.telemetry.relayed_to(host);
-        }
         let telemetry = &self.services.telemetry;
+        if let Some(host) = host {
+            telemetry.relayed_to(host);
+            let workload = &self.services.workload;
+            // What is only observed is covered all the same, if a backend would answer for it.
+            if !self.services.snapshot.load().covers(&workload.namespace, host) {
+                telemetry.uncovered(workload, host);
+            }
+        }
         let traffic = match self.observes {
             true => telemetry.observed(&self.services.workload, host),
             false => Arc::default(),

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::observed::Observed;
 use super::record::ConnectionKind;
+use super::uncovered::Uncovered;
 
 /// Hosts kept for the footnote; the rest is only counted as connections.
 const RELAYED_HOSTS: usize = 64;
@@ -23,6 +24,7 @@ pub(super) struct Connections {
     active: AtomicI64,
     relayed_hosts: Mutex<BTreeSet<String>>,
     observed: Observed,
+    uncovered: Uncovered,
 }
 
 impl Connections {
@@ -34,6 +36,10 @@ impl Connections {
 
     pub(super) fn observed(&self) -> &Observed {
         &self.observed
+    }
+
+    pub(super) fn uncovered(&self) -> &Uncovered {
+        &self.uncovered
     }
 
     pub(super) fn relayed_to(&self, host: &str) {
@@ -56,6 +62,7 @@ impl Connections {
             relayed: self.total(ConnectionKind::Relayed),
             refused: self.total(ConnectionKind::Refused),
             relayed_hosts: self.relayed_hosts.lock().iter().cloned().collect(),
+            uncovered: self.uncovered.hosts(),
         }
     }
 }
@@ -67,6 +74,8 @@ pub(super) struct Summary {
     pub(super) refused: u64,
     /// In order, some of them.
     pub(super) relayed_hosts: Vec<String>,
+    /// Hosts that serve models and that no backend answers for, in order, with how many connections.
+    pub(super) uncovered: Vec<(String, u64)>,
 }
 
 /// One captured connection; it counts as active until this is dropped.

@@ -60,7 +60,7 @@ pub(super) fn list_of_models() -> ExchangeRecord {
 }
 
 /// What Weir refused.
-pub(super) fn denied(model: &str) -> ExchangeRecord {
+pub(crate) fn denied(model: &str) -> ExchangeRecord {
     ExchangeRecord {
         status: Some(StatusCode::UNAUTHORIZED),
         response_model: None,

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use nix::{
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// All that the chart gives the agent.
-const CAPABILITIES: &str = "+sys_admin,+net_admin,+sys_ptrace";
+pub(crate) const CAPABILITIES: &str = "+sys_admin,+net_admin,+sys_ptrace";
 
 pub(crate) const HOST: &str = "api.openai.com";
 
@@ -33,8 +33,8 @@ pub(crate) struct Scene {
     pub(crate) runtime: Runtime,
     // In the order of their end.
     pub(crate) pod: Pod,
-    node: Node,
-    folder: TempDir,
+    pub(crate) node: Node,
+    pub(crate) folder: TempDir,
     pub(crate) controller: Controller,
 }
 
@@ -70,7 +70,7 @@ impl Scene {
         self.pod.uid.as_str()
     }
 
-    fn agent(&self) -> AgentProcess {
+    pub(crate) fn agent(&self) -> AgentProcess {
         self.agent_at(15090)
     }
 
@@ -115,7 +115,7 @@ impl Scene {
     }
 
     /// All that the pod needs, with this workload.
-    fn resources(&self, workload: proto::Workload) -> Vec<proto::Resource> {
+    pub(crate) fn resources(&self, workload: proto::Workload) -> Vec<proto::Resource> {
         let (leaf, root) = leaf(HOST);
         fs::write(self.file("root.pem"), root).unwrap();
         vec![
@@ -148,7 +148,13 @@ impl Scene {
         ))
     }
 
-    fn agent_log(&self) -> String {
+    /// Runs a command to its end, with the controller answering meanwhile.
+    pub(crate) fn finish(&self, command: Command) -> Output {
+        let output = async { tokio::process::Command::from(command).output().await };
+        self.runtime.block_on(output).unwrap()
+    }
+
+    pub(crate) fn agent_log(&self) -> String {
         fs::read_to_string(self.file("agent.log")).unwrap()
     }
 }
@@ -179,7 +185,7 @@ impl Drop for AgentProcess {
     }
 }
 
-fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     get_at(15090, path)
 }
 

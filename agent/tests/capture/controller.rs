@@ -23,6 +23,8 @@ pub(crate) struct Stream {
     received: mpsc::UnboundedReceiver<AgentMessage>,
     /// The pods of the last report: it may come before or after an acknowledgement.
     reported: Option<Vec<String>>,
+    /// The programs of the last report that reject our leaf: pod, host, command.
+    distrusts: Vec<[String; 3]>,
     answers: mpsc::UnboundedSender<Result<ControllerMessage, Status>>,
 }
 
@@ -32,7 +34,7 @@ impl Stream {
         loop {
             let message = self.received.recv().await.expect("the agent keeps its stream");
             match message.message.expect("a message") {
-                Message::Report(report) => self.reported = Some(report.captured_pods),
+                Message::Report(report) => self.take(report),
                 message => return message,
             }
         }
@@ -50,9 +52,28 @@ impl Stream {
         while self.reported.as_deref().is_none_or(|reported| reported != pods) {
             let message = self.received.recv().await.expect("the agent keeps its stream");
             if let Some(Message::Report(report)) = message.message {
-                self.reported = Some(report.captured_pods);
+                self.take(report);
             }
         }
+    }
+
+    /// Waits for a report in which some program rejects our leaf, or none does.
+    pub(crate) async fn distrusts(&mut self, some: bool) -> Vec<[String; 3]> {
+        while self.distrusts.is_empty() == some {
+            let message = self.received.recv().await.expect("the agent keeps its stream");
+            if let Some(Message::Report(report)) = message.message {
+                self.take(report);
+            }
+        }
+        self.distrusts.clone()
+    }
+
+    fn take(&mut self, report: proto::Report) {
+        self.reported = Some(report.captured_pods);
+        let distrusts = report.distrusts.into_iter();
+        self.distrusts = distrusts
+            .map(|each| [each.pod_uid, each.host, each.command])
+            .collect();
     }
 
     /// Sends a whole configuration, and gives what the agent says to it.
@@ -110,6 +131,7 @@ impl Discovery for Service {
             authorization,
             received,
             reported: None,
+            distrusts: Vec::new(),
             answers,
         };
         self.0
@@ -119,6 +141,26 @@ impl Discovery for Service {
             .map_err(|_| Status::unavailable("the test has ended"))?;
         let answers = futures_util::stream::poll_fn(move |context| to_send.poll_recv(context));
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    /// The namespace `shop` is labelled; of its pods, `till-…` are on the node, and `host` is in the node's network.
+    async fn explain(
+        &self,
+        request: Request<proto::PodQuestion>,
+    ) -> Result<Response<proto::PodAnswer>, Status> {
+        let authorization = request.metadata().get("authorization").expect("a token");
+        assert_eq!(authorization, "Bearer the-token");
+        let question = request.into_inner();
+        let is_host = question.pod == "host";
+        if question.namespace != "shop" || !(is_host || question.pod.starts_with("till-")) {
+            return Ok(Response::new(proto::PodAnswer::default()));
+        }
+        Ok(Response::new(proto::PodAnswer {
+            is_here: true,
+            host_network: is_host,
+            namespace_label: "enabled".to_owned(),
+            ..proto::PodAnswer::default()
+        }))
     }
 }
 

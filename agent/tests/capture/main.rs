@@ -9,6 +9,8 @@ mod client;
 mod command;
 mod connects;
 mod controller;
+mod doctor;
+mod explain;
 mod handover;
 mod left_alone;
 mod load;

@@ -47,6 +47,7 @@ pub fn kind_of(resource: &proto::Resource) -> proto::Kind {
         Some(Body::Workload(_)) => proto::Kind::Workload,
         Some(Body::Credential(_)) => proto::Kind::Credential,
         Some(Body::Leaf(_)) => proto::Kind::Leaf,
+        Some(Body::Coverage(_)) => proto::Kind::Coverage,
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Snapshot {
     policies: Vec<Arc<Policy>>,
     /// The policies that target a workload, by its uid, where the controller has found them.
     of_workloads: HashMap<String, Vec<Arc<Policy>>>,
+    /// Hosts of backends that are not here, for their namespaces are only observed.
+    covered: HashMap<String, BTreeSet<String>>,
     /// What most workloads get: nothing is restricted.
     unrestricted: Arc<EffectivePolicy>,
 }
@@ -85,6 +87,32 @@ impl Snapshot {
             .get(namespace)
             .and_then(|hosts| hosts.get(host))
             .or_else(|| self.everywhere.get(host))
+    }
+
+    /// Whether some backend answers for `host` (lower-case, no port) to workloads of `namespace`, also where it is not here because they
+    /// are only observed. Does not allocate.
+    pub fn covers(&self, namespace: &str, host: &str) -> bool {
+        let elsewhere = || {
+            self.covered
+                .get(namespace)
+                .is_some_and(|hosts| hosts.contains(host))
+        };
+        self.backend(namespace, host).is_some() || elsewhere()
+    }
+
+    /// The hosts of backends that are not here, in order: those that answer to a `namespace` which is only observed.
+    pub fn covered(&self, namespace: &str) -> impl Iterator<Item = &str> {
+        self.covered
+            .get(namespace)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+
+    /// With the hosts of backends that are not here, by the namespaces that they answer to.
+    pub(crate) fn with_coverage(mut self, covered: HashMap<String, BTreeSet<String>>) -> Self {
+        self.covered = covered;
+        self
     }
 
     /// With the policies that target workloads, by their uids, as the controller has found them.

@@ -17,6 +17,7 @@ use super::{Arguments, Fail};
 use crate::configuration::{Configuration, Defaults};
 use crate::discovery::Service;
 use crate::discovery::agents::Agents;
+use crate::discovery::explain::KnownPods;
 use crate::discovery::stream::Sources;
 use crate::discovery::token::Authenticator;
 use crate::health::Health;
@@ -187,6 +188,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
         agents,
         ending: is_ending,
     };
+    let pods = KnownPods {
+        pods: stores.pods.clone(),
+        namespaces: stores.namespaces,
+        own_namespace: arguments.namespace.clone(),
+    };
     let authenticator = Authenticator::new(client.clone(), arguments.namespace.clone(), stores.pods);
     let discovery_tls = serve::tls(discovery_certificate, &[b"h2"])?;
     let (accepted, discovery_connections) = mpsc::channel(1);
@@ -195,7 +201,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
         .max_concurrent_streams(STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(Service::server(authenticator, sources))
+        .add_service(Service::server(authenticator, sources, pods))
         .serve_with_incoming(ReceiverStream::new(discovery_connections));
     tasks.spawn(async move {
         if let Err(error) = discovery.await {

@@ -34,10 +34,11 @@ pub type Resources = BTreeMap<Key, Arc<proto::Resource>>;
 /// What the agent of a node that runs `workloads` is to hold.
 ///
 /// A workload that is only observed, or that does not trust our root (which is the same until it restarts), uses no backend: for it
-/// there is neither key nor certificate on the node.
+/// there is neither key nor certificate on the node, and of backends no more than the hosts that they answer for.
 pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>]) -> Resources {
     let mut resources = Resources::new();
     let mut namespaces = BTreeSet::new();
+    let mut observed = BTreeSet::new();
     let mut policies = BTreeSet::new();
     for resource in workloads {
         let Some(Body::Workload(workload)) = &resource.body else {
@@ -46,6 +47,8 @@ pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>
         if workload.intercept() == proto::Intercept::Enabled && workload.trusts {
             namespaces.insert(workload.namespace.as_str());
             policies.extend(workload.policies.iter());
+        } else {
+            observed.insert(workload.namespace.as_str());
         }
         resources.insert(
             Key::new(proto::Kind::Workload, &resource.name),
@@ -76,6 +79,11 @@ pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>
     for policy in policies {
         add(proto::Kind::Policy, policy, &configuration.policies);
     }
+    for namespace in observed.difference(&namespaces) {
+        let coverage = coverage(configuration, namespace);
+        let key = Key::new(proto::Kind::Coverage, *namespace);
+        resources.insert(key, Arc::new(weir_api::resource::resource(*namespace, coverage)));
+    }
     resources
 }
 
@@ -84,6 +92,25 @@ pub fn without_workloads(mut resources: Resources) -> Resources {
     let workload = i32::from(proto::Kind::Workload);
     resources.retain(|key, _| key.kind != workload);
     resources
+}
+
+/// The hosts that backends answer for in a namespace.
+fn coverage(configuration: &Configuration, namespace: &str) -> Body {
+    let namespaces = BTreeSet::from([namespace]);
+    let backends = configuration
+        .backends
+        .values()
+        .filter_map(|resource| match &resource.body {
+            Some(Body::Backend(backend)) => Some(backend),
+            _ => None,
+        });
+    let hosts: BTreeSet<String> = backends
+        .filter(|backend| may_be_used_by_any(backend, &namespaces))
+        .flat_map(|backend| backend.hosts.iter().cloned())
+        .collect();
+    Body::Coverage(proto::Coverage {
+        hosts: hosts.into_iter().collect(),
+    })
 }
 
 fn may_be_used_by_any(backend: &proto::Backend, namespaces: &BTreeSet<&str>) -> bool {

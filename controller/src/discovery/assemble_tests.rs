@@ -120,8 +120,15 @@ fn a_node_whose_pods_use_nothing_gets_no_key() {
         let resources = assemble(&configuration, &[workload]);
         assert_eq!(
             resources.keys().collect::<Vec<_>>(),
-            [&Key::new(proto::Kind::Workload, "uid-of-shop")]
+            [
+                &Key::new(proto::Kind::Workload, "uid-of-shop"),
+                &Key::new(proto::Kind::Coverage, "shop")
+            ]
         );
+        // So that it can be told what no backend covers.
+        let coverage = &resources[&Key::new(proto::Kind::Coverage, "shop")];
+        let hosts = vec!["shared.example".to_owned()];
+        assert_eq!(coverage.body, Some(Body::Coverage(proto::Coverage { hosts })));
     }
 }
 

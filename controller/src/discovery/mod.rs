@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod assemble;
 pub mod delta;
+pub mod explain;
 pub mod stream;
 pub mod token;
 
@@ -17,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use weir_api::proto;
 use weir_api::proto::discovery_server::{Discovery, DiscoveryServer};
 
+use explain::KnownPods;
 use stream::Sources;
 use token::{Authenticator, Refusal};
 
@@ -32,16 +34,30 @@ const TOLD_WITHIN: Duration = Duration::from_secs(5);
 pub struct Service {
     authenticator: Authenticator,
     sources: Sources,
+    pods: KnownPods,
 }
 
 impl Service {
     /// Makes the server of it.
-    pub fn server(authenticator: Authenticator, sources: Sources) -> DiscoveryServer<Self> {
+    pub fn server(authenticator: Authenticator, sources: Sources, pods: KnownPods) -> DiscoveryServer<Self> {
         DiscoveryServer::new(Self {
             authenticator,
             sources,
+            pods,
         })
         .max_decoding_message_size(MESSAGE_BYTES)
+    }
+
+    /// Who calls.
+    async fn agent<M>(&self, request: &Request<M>) -> Result<token::Agent, Status> {
+        if *self.sources.ending.borrow() {
+            return Err(stream::ended());
+        }
+        let token = bearer(request.metadata()).ok_or(Refusal::NoToken)?;
+        let agent = self.authenticator.agent(&token).await;
+        agent
+            .inspect_err(|refusal| tracing::warn!("an agent is refused: {refusal}"))
+            .map_err(Status::from)
     }
 }
 
@@ -53,15 +69,7 @@ impl Discovery for Service {
         &self,
         request: Request<Streaming<proto::AgentMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        if *self.sources.ending.borrow() {
-            return Err(stream::ended());
-        }
-        let token = bearer(request.metadata()).ok_or(Refusal::NoToken)?;
-        let agent = self
-            .authenticator
-            .agent(&token)
-            .await
-            .inspect_err(|refusal| tracing::warn!("an agent is refused: {refusal}"))?;
+        let agent = self.agent(&request).await?;
         let (outgoing, messages) = mpsc::channel(ON_THEIR_WAY);
         let sources = self.sources.clone();
         let authenticator = self.authenticator.clone();
@@ -84,6 +92,15 @@ impl Discovery for Service {
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<proto::PodQuestion>,
+    ) -> Result<Response<proto::PodAnswer>, Status> {
+        let agent = self.agent(&request).await?;
+        let proto::PodQuestion { namespace, pod } = request.get_ref();
+        Ok(Response::new(self.pods.answer(&agent.node, namespace, pod)))
     }
 }
 

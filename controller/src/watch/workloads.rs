@@ -46,7 +46,12 @@ pub fn by_node(
             Asked::Observe => proto::Intercept::Observe,
             Asked::Disabled => continue,
         };
-        let of_policies = policies(pod);
+        let mut of_policies = policies(pod);
+        let trusts = pod::is_injected(pod);
+        if !(trusts && intercept == proto::Intercept::Enabled) {
+            // Nothing of it is served, and no agent is sent policies for it.
+            of_policies.policies.clear();
+        }
         let uid = pod.uid().unwrap_or_default();
         let body = Body::Workload(proto::Workload {
             uid: uid.clone(),
@@ -55,7 +60,7 @@ pub fn by_node(
             service_account: pod.spec.service_account_name.clone().unwrap_or_default(),
             intercept: intercept.into(),
             failure_policy: of_policies.failure_policy.into(),
-            trusts: pod::is_injected(pod),
+            trusts,
             policies: of_policies.policies,
         });
         nodes

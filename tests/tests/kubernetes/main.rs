@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
 mod chain;
+mod observe;
 mod shop;

@@ -4,6 +4,7 @@
 //! maps. The maps and each pod's links are pinned, so that pods stay as they are while no agent runs, and the next one
 //! takes them over.
 
+mod diagnosis;
 mod handed;
 mod pins;
 
@@ -25,6 +26,7 @@ use aya::{
 use parking_lot::Mutex;
 use weir_ebpf_common::Enrolment;
 
+pub use self::diagnosis::{PinnedCapture, PodFault, load_programs};
 pub use self::handed::PodListener;
 pub use self::pins::PinsIdentity;
 

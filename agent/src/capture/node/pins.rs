@@ -38,6 +38,15 @@ pub(super) struct Pins {
 impl Pins {
     /// Makes the folders where they are missing.
     pub(super) fn open(root: &Path) -> Result<Self, CaptureError> {
+        let pins = Self::existing(root)?;
+        for folder in [pins.maps(), pins.pods()] {
+            make(&folder)?;
+        }
+        Ok(pins)
+    }
+
+    /// Makes nothing.
+    pub(super) fn existing(root: &Path) -> Result<Self, CaptureError> {
         let is_bpffs = File::open(root).and_then(|folder| links::is_bpffs(&folder));
         match is_bpffs {
             Ok(true) => {}
@@ -48,14 +57,10 @@ impl Pins {
             }
             Err(error) => return Err(CaptureError::pin(root, "open")(error)),
         }
-        let pins = Self {
+        Ok(Self {
             weir: root.join("weir"),
             version: root.join("weir").join(VERSION),
-        };
-        for folder in [pins.maps(), pins.pods()] {
-            make(&folder)?;
-        }
-        Ok(pins)
+        })
     }
 
     pub(super) fn identity(&self) -> Result<PinsIdentity, CaptureError> {
@@ -81,7 +86,7 @@ impl Pins {
         Ok(folder)
     }
 
-    fn pod(&self, uid: &PodUid) -> PathBuf {
+    pub(super) fn pod(&self, uid: &PodUid) -> PathBuf {
         self.pods().join(uid.as_str())
     }
 

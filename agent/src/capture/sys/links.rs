@@ -137,7 +137,7 @@ impl Link {
 }
 
 /// Whether a folder lies in a bpffs.
-pub(in crate::capture) fn is_bpffs(folder: &File) -> io::Result<bool> {
+pub(crate) fn is_bpffs(folder: &File) -> io::Result<bool> {
     const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
     let status = nix::sys::statfs::fstatfs(folder)?;
     Ok(status.filesystem_type().0 == BPF_FS_MAGIC)

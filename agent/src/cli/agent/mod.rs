@@ -45,7 +45,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
     bpf_root: PathBuf,
 
-    /// Where agents of this node meet, to hand its pods over. Only root may enter what is made there.
+    /// Where agents of this node meet, to hand its pods over, and where `weir explain` and `weir doctor` ask them. Only root may
+    /// enter what is made there.
     #[arg(long, value_name = "DIR", default_value = "/run/weir")]
     run_root: PathBuf,
 
@@ -167,7 +168,7 @@ async fn run(arguments: Arguments, controller: ControllerSettings) -> Result<Tel
     let stop = CancellationToken::new();
     let server = MetricsServer::bind(arguments.metrics)
         .await?
-        .with_readiness(readiness);
+        .with_readiness(readiness.clone());
     tracing::info!("metrics at http://{}/metrics", server.local_address());
     let metrics = tokio::spawn(server.run(telemetry.clone(), stop.clone().cancelled_owned()));
 
@@ -179,6 +180,7 @@ async fn run(arguments: Arguments, controller: ControllerSettings) -> Result<Tel
         roots: roots(arguments.upstream_ca.as_deref())?,
         telemetry: telemetry.clone(),
         connections: TaskTracker::new(),
+        readiness,
         arguments,
         controller,
     };

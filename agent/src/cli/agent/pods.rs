@@ -5,9 +5,11 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,13 +17,18 @@ use crate::capture::pods::{Found, PodUid, Pods};
 use crate::capture::{CaptureError, NodeCapture, PodCapture, PodListener, PodSandbox};
 use crate::downstream::{Downstream, Terminator};
 use crate::exchange::Services;
+use crate::inspection::{Served, ServedPod};
 use crate::policy::SnapshotHandle;
 use crate::policy::controller::{ObservedWhy, PodWorkload, Treatment, Workloads};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Activity, Telemetry};
 use crate::upstream::{Dialler, SocketMaker, Upstream};
+use weir_api::proto;
 
 /// Our root as pods have it: the webhook mounts it there.
 const ROOT_IN_PODS: &str = "/etc/weir/trust/root.crt";
+
+/// More than a node's pods should have; the controller takes no report that is much longer.
+const MOST_DISTRUSTS: usize = 1024;
 
 /// What all pods of the node share.
 pub(super) struct Shared {
@@ -38,6 +45,8 @@ pub(super) struct Shared {
     pub(super) handed_over: CancellationToken,
     /// Set off when open connections had better end.
     pub(super) draining: CancellationToken,
+    /// Told when a pod's program begins to reject our leaf, or ends to.
+    pub(super) rejected: watch::Sender<()>,
 }
 
 /// The pods that are captured now.
@@ -46,11 +55,15 @@ pub(super) struct CapturedPods {
     captured: BTreeMap<PodUid, Captured>,
     /// Of pods that an agent before us captured, and we have not yet.
     inherited: BTreeMap<PodUid, PodListener>,
+    /// Why those that are not captured as they should be are not.
+    problems: BTreeMap<PodUid, String>,
 }
 
 struct Captured {
     sandbox: PodSandbox,
     workload: PodWorkload,
+    since: SystemTime,
+    activity: Arc<Activity>,
     capture: Arc<PodCapture>,
     /// What serves the next connection. Those that are open keep theirs.
     downstream: Arc<ArcSwap<Downstream>>,
@@ -63,6 +76,7 @@ impl CapturedPods {
             shared,
             captured: BTreeMap::new(),
             inherited: BTreeMap::new(),
+            problems: BTreeMap::new(),
         }
     }
 
@@ -99,6 +113,40 @@ impl CapturedPods {
         self.captured.keys().map(PodUid::to_string).collect()
     }
 
+    /// For who asks about them.
+    pub(super) fn served(&self) -> Served {
+        let served = |captured: &Captured| ServedPod {
+            workload: captured.workload.clone(),
+            since: captured.since,
+            activity: Arc::clone(&captured.activity),
+        };
+        let pods = self.captured.iter();
+        Served {
+            pods: pods
+                .map(|(uid, captured)| (uid.clone(), served(captured)))
+                .collect(),
+            problems: self.problems.clone(),
+        }
+    }
+
+    /// The programs in them that reject our leaf.
+    pub(super) fn distrusts(&self) -> Vec<proto::Distrust> {
+        let of_pod = |(uid, captured): (&PodUid, &Captured)| {
+            let uid = uid.to_string();
+            let rejections = captured.activity.rejections().into_iter();
+            rejections.map(move |rejection| proto::Distrust {
+                pod_uid: uid.clone(),
+                host: rejection.host,
+                command: rejection.command,
+            })
+        };
+        self.captured
+            .iter()
+            .flat_map(of_pod)
+            .take(MOST_DISTRUSTS)
+            .collect()
+    }
+
     /// Makes what is captured what is to be. True if all of it is; a pod that could not be enrolled is tried again at
     /// the next call. Needs a tokio runtime with I/O, and blocks for some milliseconds a new pod.
     pub(super) fn reconcile(&mut self, found: &Pods, wanted: &Workloads) -> bool {
@@ -111,7 +159,7 @@ impl CapturedPods {
         for uid in gone {
             self.release(&uid);
         }
-        let mut complete = true;
+        self.problems.clear();
         for (uid, workload) in wanted {
             let Some(Found::Sandbox(sandbox)) = found.get(uid) else {
                 continue;
@@ -122,10 +170,10 @@ impl CapturedPods {
             };
             if let Err(error) = outcome {
                 tracing::warn!("{} is not captured as it should be: {error}", Named(workload));
-                complete = false;
+                self.problems.insert(uid.clone(), error.to_string());
             }
         }
-        complete
+        self.problems.is_empty()
     }
 
     fn enrol(&mut self, sandbox: &PodSandbox, workload: &PodWorkload) -> Result<(), CaptureError> {
@@ -137,7 +185,10 @@ impl CapturedPods {
             _ => shared.capture.enrol(sandbox, workload.on_failure)?,
         };
         let capture = Arc::new(capture);
-        let downstream = Arc::new(ArcSwap::from_pointee(downstream(shared, sandbox, workload)));
+        let activity = Arc::new(Activity::new(shared.rejected.clone()));
+        let downstream = Arc::new(ArcSwap::from_pointee(downstream(
+            shared, sandbox, workload, &activity,
+        )));
         let released = CancellationToken::new();
         tokio::spawn(accept(
             Arc::clone(&capture),
@@ -149,6 +200,8 @@ impl CapturedPods {
         let captured = Captured {
             sandbox: sandbox.clone(),
             workload: workload.clone(),
+            since: SystemTime::now(),
+            activity,
             capture,
             downstream,
             released,
@@ -190,8 +243,12 @@ impl Captured {
         if self.workload.on_failure != workload.on_failure {
             shared.capture.attach(&self.sandbox, workload.on_failure)?;
         }
-        self.downstream
-            .store(Arc::new(downstream(shared, &self.sandbox, workload)));
+        self.downstream.store(Arc::new(downstream(
+            shared,
+            &self.sandbox,
+            workload,
+            &self.activity,
+        )));
         self.workload = workload.clone();
         tracing::info!("{} from now on: {}", Named(workload), treatment(workload));
         Ok(())
@@ -220,12 +277,17 @@ fn treatment(workload: &PodWorkload) -> &'static str {
     }
 }
 
-fn downstream(shared: &Shared, sandbox: &PodSandbox, workload: &PodWorkload) -> Downstream {
+fn downstream(
+    shared: &Shared,
+    sandbox: &PodSandbox,
+    workload: &PodWorkload,
+    activity: &Arc<Activity>,
+) -> Downstream {
     let introduction = format!("captured as {} on {}", Named(workload), shared.node);
     let services = Services {
         workload: Arc::clone(&workload.workload),
         snapshot: shared.snapshot.clone(),
-        telemetry: shared.telemetry.clone(),
+        telemetry: shared.telemetry.of(Arc::clone(activity)),
         upstream: Arc::clone(&shared.upstream),
         dialler: Dialler::inside(shared.sockets.clone(), Arc::clone(&sandbox.network_namespace)),
     };

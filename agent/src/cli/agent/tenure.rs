@@ -13,10 +13,11 @@ use super::pods::{CapturedPods, Shared};
 use crate::capture::pods::PodWatch;
 use crate::capture::{CaptureSettings, NodeCapture};
 use crate::downstream::Terminator;
-use crate::lifecycle::ReadinessToken;
+use crate::inspection::{InspectionServer, Inspector, Places, Served};
 use crate::lifecycle::handover::{
     Candidate, Door, HandoverError, Identity, Inheritance, Predecessor, Standby, Successor, Visitors,
 };
+use crate::lifecycle::{Readiness, ReadinessToken};
 use crate::policy::controller::{AgentReport, ControllerSettings, ControllerSource, Workloads};
 use crate::telemetry::Telemetry;
 use crate::trust::Leaves;
@@ -33,6 +34,7 @@ pub(super) struct Node {
     pub(super) roots: PublicRoots,
     pub(super) telemetry: Telemetry,
     pub(super) connections: TaskTracker,
+    pub(super) readiness: Readiness,
 }
 
 /// What an agent becomes ready by, one after the other.
@@ -75,12 +77,15 @@ pub(super) struct Tenure<'a> {
     pods: PodWatch,
     controller: ControllerSource,
     reports: watch::Sender<AgentReport>,
+    served: watch::Sender<Served>,
     /// Until it has handed over.
     predecessor: Option<Predecessor>,
     /// It takes the pods back if we are lost, until it ends itself.
     standing_by: Option<Standby>,
     /// Where the next agent comes to; None until the pods are ours.
     door: Option<(Door, Visitors)>,
+    /// Where `weir explain` and `weir doctor` ask; for as long as the pods are ours.
+    inspection: Option<InspectionServer>,
     settled: bool,
     /// Another agent is about to take the pods.
     giving: bool,
@@ -125,6 +130,7 @@ impl<'a> Tenure<'a> {
             connections: node.connections.clone(),
             handed_over: CancellationToken::new(),
             draining: CancellationToken::new(),
+            rejected: watch::channel(()).0,
         });
         let mut tenure = Self {
             node,
@@ -133,9 +139,11 @@ impl<'a> Tenure<'a> {
             pods,
             controller,
             reports,
+            served: watch::channel(Served::default()).0,
             predecessor,
             standing_by: None,
             door: None,
+            inspection: None,
             settled: false,
             giving: false,
         };
@@ -149,6 +157,7 @@ impl<'a> Tenure<'a> {
     /// Keeps what is captured what the controller says, of the pods that are there.
     pub(super) async fn serve(&mut self, waiting: &mut Waiting) -> Result<Over, Failure> {
         let (mut found, mut wanted) = (self.pods.subscribe(), self.controller.workloads());
+        let mut rejected = self.shared.rejected.subscribe();
         loop {
             let workloads = wanted.borrow_and_update().clone();
             let mut complete = true;
@@ -192,6 +201,7 @@ impl<'a> Tenure<'a> {
                 changed = found.changed() => changed?,
                 changed = wanted.changed() => changed?,
                 () = again => {}
+                _ = rejected.changed() => {}
                 () = lost => return Ok(Over::NotBegun),
                 candidate = candidate => if let Some(over) = self.hand_over(candidate).await {
                     return Ok(over);
@@ -226,14 +236,47 @@ impl<'a> Tenure<'a> {
         let door = Door::open(run_root, self.node.identity.clone(), move || held.all())
             .map_err(|error| format!("--run-root {}: {error}", run_root.display()))?;
         self.door = Some(door);
+        self.inspection = InspectionServer::start(run_root, self.inspector())
+            .inspect_err(|error| {
+                let folder = run_root.display();
+                tracing::warn!(
+                    "--run-root {folder}: {error}; `weir explain` and `weir doctor` can't ask this agent"
+                );
+            })
+            .ok();
         Ok(())
     }
 
+    fn inspector(&self) -> Inspector {
+        let arguments = &self.node.arguments;
+        Inspector {
+            controller: self.node.controller.clone(),
+            link: self.controller.link(),
+            snapshot: self.controller.snapshot(),
+            leaves: self.controller.leaves(),
+            wanted: self.controller.workloads(),
+            found: self.pods.subscribe(),
+            served: self.served.subscribe(),
+            readiness: self.node.readiness.clone(),
+            places: Places {
+                bpf_root: arguments.bpf_root.clone(),
+                cgroup_root: arguments.cgroup_root.clone(),
+                proc: arguments.proc.clone(),
+                excluded: arguments.exclude_cidr.clone(),
+            },
+        }
+    }
+
+    /// Tells the controller, and whoever asks.
     fn report(&self) {
-        let captured_pods = self.captured.uids();
+        self.served.send_replace(self.captured.served());
+        let now = AgentReport {
+            captured_pods: self.captured.uids(),
+            distrusts: self.captured.distrusts(),
+        };
         self.reports.send_if_modified(|report| {
-            let differs = report.captured_pods != captured_pods;
-            report.captured_pods = captured_pods;
+            let differs = *report != now;
+            *report = now;
             differs
         });
     }
@@ -258,6 +301,7 @@ impl<'a> Tenure<'a> {
         self.shared.draining.cancel();
         // The next door takes the place of ours: it must not be ours that we remove then.
         self.door = None;
+        self.inspection = None;
         tracing::info!(
             "handed over to agent {}: {} pods; {} open connections are served to their end",
             candidate.version(),

@@ -151,7 +151,7 @@ impl Content {
             Body::Leaf(leaf) => {
                 leaves::certified(leaf).map(|leaf| Self::Leaf(Box::new(resource.clone()), leaf))
             }
-            Body::Backend(_) | Body::Policy(_) | Body::Credential(_) => {
+            Body::Backend(_) | Body::Policy(_) | Body::Credential(_) | Body::Coverage(_) => {
                 let (_, rejections) = Snapshot::from_resources([&without_references(&resource)]);
                 match rejections.into_iter().next() {
                     Some(rejection) => Err(rejection.message),

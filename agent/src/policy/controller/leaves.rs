@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use weir_api::proto;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The leaves of now, by host. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
@@ -19,6 +21,17 @@ impl ControllerLeaves {
         self.0.load().get(host).cloned()
     }
 
+    /// The hosts that there is a leaf for, in order, with when each ends.
+    pub fn ends(&self) -> Vec<(String, SystemTime)> {
+        let leaves = self.0.load();
+        let mut ends: Vec<(String, SystemTime)> = leaves
+            .iter()
+            .filter_map(|(host, leaf)| Some((host.clone(), end(leaf)?)))
+            .collect();
+        ends.sort();
+        ends
+    }
+
     pub(super) fn take(&self, leaves: HashMap<String, Arc<CertifiedKey>>) {
         self.0.store(Arc::new(leaves));
     }
@@ -28,6 +41,12 @@ impl fmt::Debug for ControllerLeaves {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.load().keys()).finish()
     }
+}
+
+fn end(leaf: &CertifiedKey) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(leaf.cert.first()?).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// The leaf in a message; the error says what is wrong with it.

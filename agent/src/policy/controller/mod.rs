@@ -4,14 +4,17 @@
 //! goes on with the last good configuration, and a new stream brings only what differs.
 
 mod backoff;
+mod connect;
 mod held;
 mod leaves;
+mod link;
 mod stream;
 mod workloads;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -20,6 +23,7 @@ use weir_api::Snapshot;
 use weir_api::proto;
 
 pub use leaves::ControllerLeaves;
+pub use link::{ControllerLink, LinkState};
 pub use workloads::{ObservedWhy, PodWorkload, Treatment, Workloads};
 
 use self::backoff::Backoff;
@@ -37,6 +41,17 @@ pub struct ControllerSettings {
     pub authorities: PathBuf,
     /// The service account token for the controller. Read anew for each connection.
     pub token: PathBuf,
+}
+
+impl ControllerSettings {
+    /// The namespace that the controller is in, by its name in the cluster; the usual one where it has another kind of name.
+    pub fn namespace(&self) -> &str {
+        let mut labels = self.address.host().unwrap_or_default().split('.');
+        match (labels.next(), labels.next(), labels.next()) {
+            (Some(_), Some(namespace), Some("svc")) => namespace,
+            _ => "weir-system",
+        }
+    }
 }
 
 /// Why there is no stream to the controller. All are worth a retry.
@@ -64,6 +79,9 @@ pub enum ControllerError {
     /// The controller refused or ended the stream.
     #[error("the controller ended the stream: {}: {}{}", .0.code(), .0.message(), mend(.0))]
     Status(Box<tonic::Status>),
+    /// It did not answer.
+    #[error("the controller has not answered within {} s", .0.as_secs())]
+    Silent(Duration),
     /// The stream ended without an error.
     #[error("the controller closed the stream")]
     Closed,
@@ -96,6 +114,8 @@ fn mend(status: &tonic::Status) -> &'static str {
 pub struct AgentReport {
     /// Uids of the pods that are captured now.
     pub captured_pods: Vec<String>,
+    /// Programs of these pods that reject our leaf.
+    pub distrusts: Vec<proto::Distrust>,
 }
 
 /// Feeds a snapshot, leaves and workloads from the controller for as long as it lives.
@@ -105,6 +125,7 @@ pub struct ControllerSource {
     leaves: ControllerLeaves,
     workloads: watch::Receiver<Option<Arc<Workloads>>>,
     held: HeldConfiguration,
+    link: ControllerLink,
     task: AbortHandle,
 }
 
@@ -135,7 +156,9 @@ impl ControllerSource {
             snapshot: snapshot.clone(),
             leaves: leaves.clone(),
             workloads: sender,
+            link: ControllerLink::default(),
         };
+        let link = taking.link.clone();
         let held = HeldConfiguration::default();
         if let Some(inherited) = inherited.and_then(Held::inherited) {
             // What of it cannot be served the controller has been told.
@@ -148,6 +171,7 @@ impl ControllerSource {
             leaves,
             workloads,
             held,
+            link,
             task,
         }
     }
@@ -167,6 +191,11 @@ impl ControllerSource {
         self.leaves.clone()
     }
 
+    /// How it stands with the controller.
+    pub fn link(&self) -> ControllerLink {
+        self.link.clone()
+    }
+
     /// The pods that are to be captured; `None` until the first configuration has come.
     pub fn workloads(&self) -> watch::Receiver<Option<Arc<Workloads>>> {
         self.workloads.clone()
@@ -184,6 +213,7 @@ struct Taking {
     snapshot: SnapshotHandle,
     leaves: ControllerLeaves,
     workloads: watch::Sender<Option<Arc<Workloads>>>,
+    link: ControllerLink,
 }
 
 impl Taking {
@@ -204,6 +234,7 @@ impl Taking {
             *current = workloads;
             differs
         });
+        self.link.configured();
         rejections
     }
 }
@@ -231,6 +262,7 @@ async fn follow(
         }
         // The same again is said once: a controller that is away for a night is one line, not thousands.
         let text = error.to_string();
+        taking.link.away(&text);
         if last_told.as_ref() != Some(&text) {
             tracing::warn!("{text}; the last good configuration stays");
             last_told = Some(text);

@@ -1,27 +1,17 @@
 //! One stream: Hello, then deltas and their acknowledgements.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use weir_api::proto::{self, agent_message::Message, discovery_client::DiscoveryClient};
-use zeroize::Zeroizing;
 
 use super::held::Held;
 use super::{AgentReport, ControllerError, ControllerSettings, Taking};
 
 /// The longest message that is taken. The controller cuts large changes into several.
 const MOST_MESSAGE_BYTES: usize = 16 << 20;
-
-/// A stream may be silent for days, so a dead peer is noticed by pings.
-const PING_AFTER: Duration = Duration::from_secs(20);
-const PING_LIMIT: Duration = Duration::from_secs(10);
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reports that the controller has not taken yet. More wait.
 const OUTGOING: usize = 16;
@@ -49,12 +39,12 @@ impl Session<'_> {
     }
 
     async fn serve(&mut self) -> Result<(), ControllerError> {
-        let mut client =
-            DiscoveryClient::new(self.connect().await?).max_decoding_message_size(MOST_MESSAGE_BYTES);
+        let mut client = DiscoveryClient::new(self.settings.connect().await?)
+            .max_decoding_message_size(MOST_MESSAGE_BYTES);
         let (outgoing, mut messages) = mpsc::channel(OUTGOING);
         let stream = futures_util::stream::poll_fn(move |context| messages.poll_recv(context));
         let mut request = tonic::Request::new(stream);
-        let authorization = self.authorization()?;
+        let authorization = self.settings.authorization()?;
         request.metadata_mut().insert("authorization", authorization);
         // Before the call: a server may answer nothing before it has heard this.
         let hello = Message::Hello(proto::Hello {
@@ -65,6 +55,7 @@ impl Session<'_> {
         send(&outgoing, hello).await?;
         let status = |status| ControllerError::Status(Box::new(status));
         let mut incoming = client.stream(request).await.map_err(status)?.into_inner();
+        self.taking.link.connected();
         self.reports.mark_changed();
         let mut next_report = Instant::now();
         loop {
@@ -91,7 +82,7 @@ impl Session<'_> {
                     next_report = Instant::now() + REPORT_PAUSE;
                     let report = proto::Report {
                         captured_pods: report.captured_pods,
-                        distrusts: Vec::new(),
+                        distrusts: report.distrusts,
                     };
                     send(&outgoing, Message::Report(report)).await?;
                 }
@@ -122,46 +113,6 @@ impl Session<'_> {
             rejections,
         }
     }
-
-    async fn connect(&self) -> Result<Channel, ControllerError> {
-        let address = self.settings.address.clone();
-        let unreachable = |error| ControllerError::Unreachable {
-            address: address.clone(),
-            error,
-        };
-        let authorities = Certificate::from_pem(read(&self.settings.authorities)?.as_slice());
-        let tls = ClientTlsConfig::new().ca_certificate(authorities);
-        Endpoint::from(self.settings.address.clone())
-            .tls_config(tls)
-            .map_err(unreachable)?
-            .connect_timeout(CONNECT_LIMIT)
-            .http2_keep_alive_interval(PING_AFTER)
-            .keep_alive_timeout(PING_LIMIT)
-            .keep_alive_while_idle(true)
-            .connect()
-            .await
-            .map_err(unreachable)
-    }
-
-    fn authorization(&self) -> Result<MetadataValue<Ascii>, ControllerError> {
-        let path = &self.settings.token;
-        let invalid = || ControllerError::Token(path.clone());
-        let token = read(path)?;
-        let token = std::str::from_utf8(&token).map_err(|_| invalid())?.trim();
-        let mut value = MetadataValue::try_from(Zeroizing::new(format!("Bearer {token}")).as_str())
-            .map_err(|_| invalid())?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
-}
-
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ControllerError> {
-    fs::read(path)
-        .map(Zeroizing::new)
-        .map_err(|error| ControllerError::File {
-            path: path.to_owned(),
-            error,
-        })
 }
 
 async fn send(outgoing: &mpsc::Sender<proto::AgentMessage>, message: Message) -> Result<(), ControllerError> {

@@ -24,6 +24,7 @@ impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_connections(&mut encoder)?;
         self.connections.observed().encode(&mut encoder)?;
+        self.connections.uncovered().encode(&mut encoder)?;
 
         // A copy of the handles: a slow scraper must not hold up an exchange with a new label set.
         let series: Vec<(Labels, Arc<Series>)> = self

@@ -256,3 +256,19 @@ fn an_answer_in_one_piece_has_no_time_to_first_token() {
     assert!(!text.contains("gen_ai_server_time_to_first_token_seconds_count"));
     assert!(text.contains("gen_ai_client_operation_duration_seconds_count"));
 }
+
+#[test]
+fn ai_services_that_no_backend_covers_have_a_series_an_entry_of_the_list() {
+    let connections = Arc::new(Connections::default());
+    let metrics = Metrics::new(Arc::clone(&connections));
+    let workload = &exchange("gpt-4o").workload;
+    for region in 0..100 {
+        let host = format!("bedrock-runtime.region-{region}.amazonaws.com");
+        let entry = weir_ai::known_ai_host(&host).expect("it is known");
+        connections.uncovered().connection(workload, &host, entry);
+    }
+    let samples = samples(&metrics);
+    let series = "weir_uncovered_connections_total{k8s_namespace_name=\"default\",k8s_service_account_name=\"ada\",\
+        host=\"bedrock-runtime.*.amazonaws.com\"}";
+    assert_eq!(samples.get(series), Some(&100.0), "{samples:?}");
+}

@@ -119,6 +119,12 @@ fn notes(total: &Row, connections: &Summary) -> Vec<String> {
             hosts(&connections.relayed_hosts)
         ));
     }
+    if !connections.uncovered.is_empty() {
+        notes.push(format!(
+            "No backend covers these hosts of AI services, so their calls are not counted: {}.",
+            uncovered(&connections.uncovered)
+        ));
+    }
     if connections.refused > 0 {
         let verb = if connections.refused == 1 { "was" } else { "were" };
         notes.push(format!(
@@ -140,6 +146,19 @@ fn hosts(hosts: &[String]) -> String {
         .collect();
     let more = if hosts.len() > SHOWN_HOSTS { ", …" } else { "" };
     format!(" ({}{more})", shown.join(", "))
+}
+
+fn uncovered(hosts: &[(String, u64)]) -> String {
+    let shown: Vec<String> = hosts
+        .iter()
+        .take(SHOWN_HOSTS)
+        .map(|(host, connections)| {
+            let connections = count(*connections, "connection", "connections");
+            format!("{} ({connections})", super::printable(host))
+        })
+        .collect();
+    let more = if hosts.len() > SHOWN_HOSTS { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 fn count(count: u64, one: &str, many: &str) -> String {

@@ -118,6 +118,7 @@ fn what_the_figures_lack_is_said_below_them() {
         relayed_hosts: ["a.io", "b.io", "c.io", "d.io", "e.io", "f.io"]
             .map(str::to_owned)
             .to_vec(),
+        ..Summary::default()
     };
     assert_eq!(
         table_and(
@@ -231,4 +232,22 @@ proptest! {
         let total = table.lines().last().expect("a row").split_whitespace().nth(3).expect("input").replace(',', "");
         prop_assert_eq!(total, sum.to_string());
     }
+}
+
+#[test]
+fn hosts_of_ai_services_that_no_backend_covers_are_named() {
+    let summary = Summary {
+        relayed: 3,
+        relayed_hosts: vec!["api.cohere.com".to_owned()],
+        uncovered: vec![("api.ai21.com".to_owned(), 1), ("api.cohere.com".to_owned(), 2)],
+        ..Summary::default()
+    };
+    let table = Table::default().render(&summary);
+    assert!(
+        table.ends_with(
+            "3 connections passed through untouched (api.cohere.com).\nNo backend covers these hosts of AI services, so their \
+             calls are not counted: api.ai21.com (1 connection), api.cohere.com (2 connections).\n"
+        ),
+        "{table}"
+    );
 }

@@ -26,6 +26,7 @@ impl Snapshot {
         let mut credentials = HashMap::new();
         let mut policies = Vec::new();
         let mut workloads = Vec::new();
+        let mut covered = HashMap::new();
         let mut rejections = Vec::new();
         for resource in resources {
             match &resource.body {
@@ -39,6 +40,9 @@ impl Snapshot {
                 },
                 Some(Body::Workload(body)) => workloads.push((resource, body)),
                 Some(Body::Leaf(_)) => {}
+                Some(Body::Coverage(body)) => {
+                    covered.insert(resource.name.clone(), body.hosts.iter().cloned().collect());
+                }
                 None => {
                     let message = "has no body that this agent knows: upgrade the agent";
                     rejections.push(rejection(resource, message.to_owned()));
@@ -69,7 +73,10 @@ impl Snapshot {
                 Err(message) => rejections.push(rejection(resource, message)),
             }
         }
-        (Self::new(good, policies).with_workloads(of_workloads), rejections)
+        let snapshot = Self::new(good, policies)
+            .with_workloads(of_workloads)
+            .with_coverage(covered);
+        (snapshot, rejections)
     }
 }
 

@@ -240,3 +240,17 @@ fn a_backend_without_its_credential_is_served_without_a_key() {
     assert!(rejections.is_empty());
     assert!(matches!(&snapshot.backends()[0].auth, Auth::Unresolved(why) if why.contains("default/openai")));
 }
+
+#[test]
+fn what_answers_for_a_host_is_known_where_no_backend_is_sent() {
+    let coverage = proto::Coverage {
+        hosts: vec!["api.openai.com".to_owned()],
+    };
+    let sent = [super::resource("shop", Body::Coverage(coverage))];
+    let (snapshot, rejections) = Snapshot::from_resources(&sent);
+    assert_eq!(rejections, []);
+    assert!(snapshot.covers("shop", "api.openai.com"));
+    assert!(!snapshot.covers("shop", "api.cohere.com") && !snapshot.covers("other", "api.openai.com"));
+    assert!(snapshot.backend("shop", "api.openai.com").is_none());
+    assert_eq!(snapshot.covered("shop").collect::<Vec<_>>(), ["api.openai.com"]);
+}
