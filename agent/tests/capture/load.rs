@@ -137,7 +137,15 @@ pub(crate) fn run(words: &[&str]) {
             .collect();
         let sharing = scope.spawn(|| {
             let failed = |error: &io::Error| failed("call by HTTP/2", error);
-            http2::calls(address, root, stop, || drop(begun.wait()), failed)
+            http2::calls(
+                address,
+                root,
+                stop,
+                || {
+                    begun.wait();
+                },
+                failed,
+            )
         });
         let streams: Vec<_> = (0..STREAMING)
             .map(|_| {
