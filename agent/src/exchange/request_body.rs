@@ -119,7 +119,7 @@ impl Body {
             if splices {
                 held.splice(&mut seen, &mut head.headers)
             } else {
-                held.as_it_is()
+                held.unchanged()
             }
         } else {
             WatchedBody {
@@ -207,7 +207,7 @@ impl Held {
         })
     }
 
-    fn as_it_is(self) -> WatchedBody {
+    fn unchanged(self) -> WatchedBody {
         WatchedBody {
             ready: VecDeque::from(self.chunks),
             rest: self.rest,
