@@ -3,6 +3,7 @@
 //! It is a real one, made by `cargo xtask cluster`: two nodes, CoreDNS, the mock provider under the providers' own names, and Weir, installed from the charts. `cargo xtask test` names
 //! it, the first test that asks for it brings it up, and `cargo xtask test` ends it, whatever came of the tests.
 
+mod document;
 mod namespace;
 
 use std::process::{Command, Output};
@@ -11,6 +12,7 @@ use std::sync::OnceLock;
 use xtask::cluster_paths::ClusterPaths;
 pub use xtask::cluster_paths::{PROVIDER_KEY, WEIR_IMAGE, WEIR_NAMESPACE};
 
+pub use document::{Document, told};
 pub use namespace::Namespace;
 
 use crate::world::binaries::built;

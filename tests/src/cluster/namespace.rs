@@ -6,10 +6,12 @@ use std::process::{Command, Output, Stdio};
 
 use super::{Cluster, failed, output, said};
 
-/// A namespace that is deleted when this is dropped. If the test failed, what the cluster says of it is printed first.
+/// A namespace that is deleted when this is dropped, unless it was there before. If the test failed, what the cluster says of it is printed first.
 pub struct Namespace<'cluster> {
     cluster: &'cluster Cluster,
     name: String,
+    /// Whether it goes with this.
+    is_ours: bool,
 }
 
 impl<'cluster> Namespace<'cluster> {
@@ -18,10 +20,23 @@ impl<'cluster> Namespace<'cluster> {
         let random = RandomState::new().hash_one(purpose);
         let name = format!("{purpose}-{random:016x}");
         cluster.kubectl(&["create", "namespace", &name]);
-        let namespace = Self { cluster, name };
+        let namespace = Self {
+            cluster,
+            name,
+            is_ours: true,
+        };
         // A pod that comes before it is refused.
         namespace.kubectl(&["wait", "--for=create", "serviceaccount/default", "--timeout=60s"]);
         namespace
+    }
+
+    /// One that is there already, and stays.
+    pub fn existing(cluster: &'cluster Cluster, name: &str) -> Self {
+        Self {
+            cluster,
+            name: name.to_owned(),
+            is_ours: false,
+        }
     }
 
     /// Its name.
@@ -159,6 +174,9 @@ impl Drop for Namespace<'_> {
                 let answer = output(&mut self.command(question));
                 eprintln!("{}", failed(&self.command(question), &answer));
             }
+        }
+        if !self.is_ours {
+            return;
         }
         // Not waited for: it takes as long as its slowest pod, and its name is nobody else's.
         let mut command = self.cluster.command("kubectl");

@@ -1,6 +1,6 @@
 //! Agents are replaced, and the controller goes away, under load with open streams.
 
-use weir_tests::cluster::{Cluster, Namespace};
+use weir_tests::cluster::{Document, Namespace};
 
 use crate::program::Program;
 use crate::shop::{APP, agent_on, labelled};
@@ -8,7 +8,6 @@ use crate::starts::Starts;
 use crate::{NODES, SLEEP, alone, weir};
 
 const LOAD: &str = include_str!("load.py");
-const DOCUMENT: &str = include_str!("../../../docs/upgrade.md");
 
 /// Load in a pod on each node.
 fn load<'a>(shop: &'a Namespace<'static>) -> Vec<Program<'a>> {
@@ -42,12 +41,6 @@ fn agents() -> Vec<String> {
     NODES.into_iter().map(agent_on).collect()
 }
 
-/// The commands of the document, in its order.
-fn blocks(document: &str) -> Vec<&str> {
-    let after = document.split("```sh\n").skip(1);
-    after.map(|block| block.split("```").next().unwrap()).collect()
-}
-
 #[test]
 fn an_upgrade_as_documented_cuts_nothing_and_refuses_nothing() {
     let _alone = alone();
@@ -55,12 +48,7 @@ fn an_upgrade_as_documented_cuts_nothing_and_refuses_nothing() {
     let before = agents();
     let programs = load(&shop);
     let starts = Starts::begin(&shop);
-    for block in blocks(DOCUMENT) {
-        let mut shell = Cluster::shared().command("sh");
-        let clone = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        let output = shell.args(["-ec", block]).current_dir(clone).output().unwrap();
-        assert!(output.status.success(), "{block}: {output:?}");
-    }
+    Document::open("upgrade.md").run_all();
     starts.assert_none_got_past();
     assert_nothing_was_lost(programs);
     let after = agents();

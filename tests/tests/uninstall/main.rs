@@ -1,9 +1,9 @@
-//! The end of Weir in a cluster: what `docs/uninstall.md` says, block by block.
+//! The end of Weir in a cluster, and its beginning: what `docs/uninstall.md` and `docs/install.md` say, block by block.
 //!
 //! It uninstalls the Weir of the suite's cluster, so it is a program of its own, which cargo runs after those that use it; at its end Weir is
 //! installed again.
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
-mod document;
+mod install;
 mod left;
 mod release;

@@ -3,10 +3,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
-use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY, WEIR_NAMESPACE};
+use weir_tests::cluster::{Cluster, Document, Namespace, PROVIDER_KEY, WEIR_NAMESPACE, told};
 
-use crate::document::{Document, said};
-use crate::left;
+use crate::{install, left};
 
 /// Weir as it was, also where the test has failed half-way: the cluster may be a developer's.
 struct Restored;
@@ -82,7 +81,7 @@ spec:
 fn is_straight(shop: &Namespace<'_>, pod: &str) -> bool {
     // Whatever the certificate: a program that once refuses Weir's is let through afterwards.
     let output = shop.exec_output(pod, &["curl", "-skv", "https://api.openai.com/hello"]);
-    let text = said(&output);
+    let text = told(&output);
     let [straight, intercepted] =
         ["Mock provider root", "Weir intermediate"].map(|issuer| text.contains(issuer));
     assert!(output.status.success() && straight != intercepted, "{text}");
@@ -146,10 +145,11 @@ fn retiring() -> String {
 
 #[test]
 fn nothing_is_left_and_pods_go_on() {
-    let document = Document::open();
+    let document = Document::open("uninstall.md");
     let shop = shop();
     let _restored = Restored;
     pods_go_on_without_weir(&document, &shop);
+    install::as_documented();
     and_with_it_again(&shop);
     a_node_without_its_agent_is_named(&document, &shop);
     document.assert_done();
@@ -228,7 +228,7 @@ fn a_node_without_its_agent_is_named(document: &Document, shop: &Namespace<'_>) 
         .args(["--namespace", WEIR_NAMESPACE, "--reuse-values", "--wait", "--set"])
         .arg("uninstall.limit=10s,agent.nodeSelector.kubernetes\\.io/hostname=n1");
     let upgraded = upgrade.output().unwrap();
-    assert!(upgraded.status.success(), "{}", said(&upgraded));
+    assert!(upgraded.status.success(), "{}", told(&upgraded));
     assert_eq!(retiring(), "", "an upgrade is no uninstall");
     assert_intercepted(shop, "app-n1");
     let uid = shop.field("pod", "app-n2", "{.metadata.uid}");
@@ -236,7 +236,7 @@ fn a_node_without_its_agent_is_named(document: &Document, shop: &Namespace<'_>) 
 
     let refuses = || {
         let output = document.output("helm uninstall weir -n weir-system\n");
-        let text = said(&output);
+        let text = told(&output);
         assert!(!output.status.success(), "{text}");
         assert!(text.contains("node n2: no agent runs there"), "{text}");
         assert!(text.contains(&format!("{}/app-n2", shop.name())), "{text}");

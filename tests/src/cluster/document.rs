@@ -1,0 +1,102 @@
+//! A page of `docs/` whose blocks of commands (```` ```sh ````) are run as they stand.
+
+use std::cell::RefCell;
+use std::process::{Command, Output};
+
+use super::{Cluster, PROVIDER_KEY};
+
+/// The page.
+#[derive(Debug)]
+pub struct Document {
+    blocks: Vec<String>,
+    run: RefCell<Vec<bool>>,
+}
+
+impl Document {
+    /// The page of that name, such as `install.md`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn open(name: &str) -> Self {
+        let path = xtask::cache::clone_root().join("docs").join(name);
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let blocks = text.split("```sh\n").skip(1);
+        let blocks: Vec<String> = blocks
+            .map(|block| block.split("```").next().unwrap_or_default().to_owned())
+            .collect();
+        let run = RefCell::new(vec![false; blocks.len()]);
+        Self { blocks, run }
+    }
+
+    /// Its blocks, with something added where a test's cluster has to differ from its reader's.
+    ///
+    /// # Panics
+    /// If no block has that text.
+    #[must_use]
+    pub fn with(mut self, text: &str, added: &str) -> Self {
+        let (number, _) = self.find(text);
+        self.blocks[number] = self.blocks[number].replace(text, &format!("{text}{added}"));
+        self
+    }
+
+    /// Runs the first block that has these words, and gives what came of it.
+    ///
+    /// # Panics
+    /// If no block has them.
+    pub fn output(&self, words: &str) -> Output {
+        let (number, block) = self.find(words);
+        self.run.borrow_mut()[number] = true;
+        let mut shell: Command = Cluster::shared().command("sh");
+        shell
+            .args(["-ec", block])
+            .current_dir(xtask::cache::clone_root())
+            .env("OPENAI_API_KEY", PROVIDER_KEY);
+        super::output(&mut shell)
+    }
+
+    /// The same, where it must succeed. Gives its standard output.
+    ///
+    /// # Panics
+    /// If it fails, with what it said.
+    pub fn run(&self, words: &str) -> String {
+        let output = self.output(words);
+        assert!(output.status.success(), "{words}: {}", told(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs all of them, in order.
+    ///
+    /// # Panics
+    /// If one fails, with what it said.
+    pub fn run_all(&self) {
+        for block in &self.blocks {
+            self.run(block);
+        }
+    }
+
+    /// # Panics
+    /// If a block was not run, with it.
+    pub fn assert_done(&self) {
+        let run = self.run.borrow();
+        let blocks = self.blocks.iter().zip(run.iter());
+        let left: Vec<_> = blocks.filter(|(_, run)| !**run).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    fn find(&self, words: &str) -> (usize, &str) {
+        let mut blocks = self.blocks.iter().enumerate();
+        let found = blocks.find(|(_, block)| block.contains(words));
+        let (number, block) = found.unwrap_or_else(|| panic!("no block has `{words}`"));
+        (number, block)
+    }
+}
+
+/// All that a command said.
+pub fn told(output: &Output) -> String {
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    format!("{}\n{out}{err}", output.status)
+}

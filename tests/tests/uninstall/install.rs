@@ -1,0 +1,62 @@
+//! Weir installed as `docs/install.md` says, in a cluster that has none.
+
+use serde_json::json;
+use weir_tests::cluster::{Cluster, Document, Namespace, WEIR_NAMESPACE, told};
+
+/// What the page's reader has: a namespace `shop` with a deployment `app`, which needs a key and has none.
+const APP: &str = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: app, namespace: shop}
+spec:
+  selector: {matchLabels: {app: app}}
+  template:
+    metadata: {labels: {app: app}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: app, image: 'weir.test/app-python:1', imagePullPolicy: Never, command: [sleep, infinity]}
+";
+
+/// Leaves Weir installed, and nothing else of the page's.
+pub(crate) fn as_documented() {
+    let cluster = Cluster::shared();
+    // The one difference to a reader's cluster: the provider is the mock, whose root is no public one.
+    let page = Document::open("install.md").with(
+        "helm install weir charts/weir -n weir-system",
+        " --set agent.upstreamCA.configMap=provider-ca",
+    );
+    let shop = Namespace::existing(cluster, "shop");
+    shop.kubectl(&["label", "namespace", "shop", "weir.dev/intercept-"]);
+    shop.apply(APP);
+    shop.wait("deployment/app", "condition=Available");
+    let ask = ["exec", "deployment/app", "--", "python3", "openai_sync.py"];
+    let alone = shop.kubectl_output(&ask);
+    assert!(!alone.status.success() && told(&alone).contains("api_key"), "{}", told(&alone));
+
+    page.run("kubectl create namespace weir-system");
+    let authority = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "provider-ca", "namespace": WEIR_NAMESPACE},
+        "data": {"ca.crt": cluster.provider_authority()},
+    });
+    shop.apply(&authority.to_string());
+    page.run("helm install weir charts/weir");
+    let table = page.run("kubectl get aibackends");
+    assert!(table.contains("api.openai.com"), "{table}");
+    page.run("weir.dev/intercept=enabled");
+    let seen = page.run("helm -n weir-system test weir");
+    assert!(
+        seen.contains("The mock heard") && seen.contains("\"gen_ai.request.model\":\"gpt-4o-mini\""),
+        "{seen}"
+    );
+    page.run("kind: AIPolicy");
+    page.run("helm upgrade weir");
+    page.assert_done();
+    shop.kubectl(&ask);
+
+    shop.kubectl(&["delete", "aipolicy", "small-models"]);
+    shop.kubectl(&["delete", "deployment", "app", "--wait"]);
+    let own = format!("--namespace={WEIR_NAMESPACE}");
+    cluster.kubectl(&["delete", "aibackend/openai", "secret/openai", &own]);
+}
