@@ -59,6 +59,19 @@ fn each_node_has_its_own_pods() {
     );
     assert_eq!(workload.intercept(), proto::Intercept::Enabled);
     assert!(!workload.trusts);
+    assert!(
+        workload.policies.is_empty(),
+        "it is only observed until it restarts"
+    );
+
+    let mut restarted = (*pods[0]).clone();
+    let given = (crate::names::INJECTED_ANNOTATION.to_owned(), "1".to_owned());
+    restarted.metadata.annotations = Some([given].into());
+    let nodes = placed(&[restarted.into()], "weir-system");
+    let Some(Body::Workload(workload)) = &nodes["n1"][0].body else {
+        panic!("a workload");
+    };
+    assert!(workload.trusts);
     assert_eq!(workload.policies, ["shop/policy"]);
 }
 
