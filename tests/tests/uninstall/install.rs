@@ -31,7 +31,11 @@ pub(crate) fn as_documented() {
     shop.wait("deployment/app", "condition=Available");
     let ask = ["exec", "deployment/app", "--", "python3", "openai_sync.py"];
     let alone = shop.kubectl_output(&ask);
-    assert!(!alone.status.success() && told(&alone).contains("api_key"), "{}", told(&alone));
+    assert!(
+        !alone.status.success() && told(&alone).contains("api_key"),
+        "{}",
+        told(&alone)
+    );
 
     page.run("kubectl create namespace weir-system");
     let authority = json!({
