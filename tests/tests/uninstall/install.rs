@@ -41,10 +41,10 @@ pub(crate) fn as_documented() {
     let authority = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "provider-ca", "namespace": WEIR_NAMESPACE},
+        "metadata": {"name": "provider-ca"},
         "data": {"ca.crt": cluster.provider_authority()},
     });
-    shop.apply(&authority.to_string());
+    Namespace::existing(cluster, WEIR_NAMESPACE).apply(&authority.to_string());
     page.run("helm install weir charts/weir");
     let table = page.run("kubectl get aibackends");
     assert!(table.contains("api.openai.com"), "{table}");

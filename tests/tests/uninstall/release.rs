@@ -149,10 +149,11 @@ fn nothing_is_left_and_pods_go_on() {
     let shop = shop();
     let _restored = Restored;
     pods_go_on_without_weir(&document, &shop);
-    install::as_documented();
     and_with_it_again(&shop);
     a_node_without_its_agent_is_named(&document, &shop);
     document.assert_done();
+    document.run("helm uninstall weir-crds");
+    install::as_documented();
 }
 
 fn pods_go_on_without_weir(document: &Document, shop: &Namespace<'_>) {
