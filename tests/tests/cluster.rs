@@ -163,7 +163,10 @@ spec:
     let blobs = fs::read_dir(files.path().join("blobs/sha256")).unwrap();
     let layer = blobs.max_by_key(|blob| blob.as_ref().unwrap().metadata().unwrap().len());
     unpack(&layer.unwrap().unwrap().path());
-    assert_eq!(names(&files.path().join("usr/local/bin")), ["weir"]);
+    assert_eq!(
+        names(&files.path().join("usr/local/bin")),
+        ["weir", "weir-controller"]
+    );
     for empty in ["bin", "usr/bin", "sbin", "usr/sbin", "var"] {
         assert!(!files.path().join(empty).exists(), "{empty}");
     }

@@ -44,7 +44,7 @@ fn a_node_that_is_well() {
     in_namespace(|| {
         let mut scene = Scene::new();
         let _agent = scene.agent();
-        scene.configure(workload(scene.uid(), "till-1"));
+        let _stream = scene.configure(workload(scene.uid(), "till-1"));
         let output = doctor(&scene, CAPABILITIES);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let [token] = failed(&output).try_into().unwrap_or_else(|_| panic!("{said}"));

@@ -72,12 +72,14 @@ pub(crate) fn serve(words: &[&str]) {
         let capture = NodeCapture::start(&CaptureSettings::default(), Path::new(words[1])).unwrap();
         let watch = PodWatch::start(Some(Path::new(words[2])), Path::new("/proc")).unwrap();
         let mut pods = watch.subscribe();
-        for found in pods.borrow_and_update().values() {
+        let found = pods.borrow_and_update().clone();
+        for found in found.values() {
             if let Found::Sandbox(pod) = found {
                 let enrolled = capture.enrol(pod, policy).unwrap();
                 tokio::spawn(answer(Arc::new(enrolled), pod.uid.to_string()));
             }
         }
+        capture.keep_only(|uid| found.contains_key(uid)).unwrap();
         println!("\n{PREFIX}ready");
         // Until its standard input ends, in order; or until it is killed.
         tokio::task::spawn_blocking(|| std::io::stdin().lines().for_each(drop))
