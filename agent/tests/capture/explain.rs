@@ -163,9 +163,10 @@ fn a_client_that_rejects_our_leaf_is_reported() {
         assert_eq!(distrusts.len(), 1);
         let [uid, host, command] = &distrusts[0];
         assert_eq!((uid.as_str(), host.as_str()), (scene.uid(), HOST));
+        // The test's own program, or its thread where it had ended before the agent asked for its name.
         assert!(
-            command.starts_with("capture"),
-            "the test's own program: {command}"
+            command.starts_with("capture") || command == "client::client",
+            "{command}"
         );
         let said = text(&scene, "shop/till-1");
         assert!(

@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpStream, runtime::Runtime};
 use weir_agent::capture::{Capture, CaptureSettings, Cgroup, FailurePolicy, Run, RunDirectory, preflight};
 
+use crate::client::PATIENCE;
+
 /// Addresses that stand on `lo` of every test's namespace, so that source addresses can be bound.
 pub(crate) const LOCAL_V4: &str = "203.0.113.10";
 pub(crate) const LOCAL_V6: &str = "2001:db8::10";
@@ -127,11 +129,16 @@ impl Drop for Fixture {
         let _inside = self.runtime.enter();
         drop(self.capture.take());
         if let Some(run) = self.run.take() {
-            // Clients were waited for; a cgroup that can't go would be a leak of ours.
-            let ended = run.end();
-            if !thread::panicking() {
-                ended.unwrap();
+            if thread::panicking() {
+                return;
             }
+            // Clients were waited for, by their output's end: the last of a descendant's is closed before it has left its cgroup.
+            self.runtime
+                .block_on(async { tokio::time::timeout(PATIENCE, run.cgroup().emptied()).await })
+                .expect("a client still runs in the cgroup")
+                .unwrap();
+            // A cgroup that can't go would be a leak of ours.
+            run.end().unwrap();
         }
     }
 }
