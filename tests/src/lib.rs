@@ -11,4 +11,5 @@ pub mod certificates;
 pub mod cluster;
 pub mod mock;
 pub mod noise;
+pub mod pages;
 pub mod world;

@@ -5,6 +5,7 @@
 mod agent;
 mod answer;
 mod explain;
+mod reason;
 mod socket;
 mod text;
 

@@ -1,9 +1,7 @@
 //! The socket: a question of JSON, then an answer of JSON, on a connection each. In a folder that only root may enter.
 
-use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,9 +16,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::Inspector;
+use crate::lifecycle::agent_socket::AgentSocket;
 
-/// The socket, below the agents' run folder; the folder is also that of the handover.
-const FOLDER: &str = "agent";
+/// The socket's name.
 const SOCKET: &str = "inspection.sock";
 
 /// Longer questions are none.
@@ -36,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where it is, below the folder of the node's agents.
 pub fn socket_path(run_root: &Path) -> PathBuf {
-    run_root.join(FOLDER).join(SOCKET)
+    AgentSocket::path(run_root, SOCKET)
 }
 
 /// What an agent can be asked.
@@ -57,47 +55,26 @@ pub enum Question {
 /// Answers for as long as it lives. The socket goes with it, unless it is another agent's by then.
 #[derive(Debug)]
 pub struct InspectionServer {
-    path: PathBuf,
-    /// Device and inode: another agent puts its own in its place.
-    identity: (u64, u64),
+    _socket: AgentSocket,
     task: AbortHandle,
 }
 
 impl InspectionServer {
     /// Opens the socket below `run_root`, in the place of any other. Needs a tokio runtime with I/O and time.
     pub fn start(run_root: &Path, inspector: Inspector) -> io::Result<Self> {
-        let path = socket_path(run_root);
-        let folder = run_root.join(FOLDER);
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        // It may be another's, or older.
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        // Made beside it and moved: an agent that takes over leaves no moment without one.
-        let new = folder.join(format!("{SOCKET}.{}", std::process::id()));
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&new)?;
-        let identity = identity(&new)?;
-        fs::rename(&new, &path)?;
+        let (socket, listener) = AgentSocket::listen(run_root, SOCKET)?;
         let task = tokio::spawn(serve(listener, Arc::new(inspector))).abort_handle();
-        Ok(Self { path, identity, task })
+        Ok(Self {
+            _socket: socket,
+            task,
+        })
     }
 }
 
 impl Drop for InspectionServer {
     fn drop(&mut self) {
         self.task.abort();
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
-            let _ = fs::remove_file(&self.path);
-            // Empty now, unless another socket is in it.
-            let _ = self.path.parent().map(fs::remove_dir);
-        }
     }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 async fn serve(listener: UnixListener, inspector: Arc<Inspector>) {

@@ -40,6 +40,17 @@ impl Document {
         self
     }
 
+    /// Its blocks, about another namespace than its reader's `shop`.
+    #[must_use]
+    pub fn for_namespace(mut self, name: &str) -> Self {
+        for block in &mut self.blocks {
+            *block = block
+                .replace("namespace shop", &format!("namespace {name}"))
+                .replace("=shop/", &format!("={name}/"));
+        }
+        self
+    }
+
     /// Runs the first block that has these words, and gives what came of it.
     ///
     /// # Panics
@@ -47,12 +58,7 @@ impl Document {
     pub fn output(&self, words: &str) -> Output {
         let (number, block) = self.find(words);
         self.run.borrow_mut()[number] = true;
-        let mut shell: Command = Cluster::shared().command("sh");
-        shell
-            .args(["-ec", block])
-            .current_dir(xtask::cache::clone_root())
-            .env("OPENAI_API_KEY", PROVIDER_KEY);
-        super::output(&mut shell)
+        shell(block)
     }
 
     /// The same, where it must succeed. Gives its standard output.
@@ -60,9 +66,7 @@ impl Document {
     /// # Panics
     /// If it fails, with what it said.
     pub fn run(&self, words: &str) -> String {
-        let output = self.output(words);
-        assert!(output.status.success(), "{words}: {}", told(&output));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        succeeded(words, &self.output(words))
     }
 
     /// Runs all of them, in order.
@@ -73,6 +77,16 @@ impl Document {
         for block in &self.blocks {
             self.run(block);
         }
+    }
+
+    /// Runs all of them in one shell, where a block goes on from the variables of those before it. Gives its standard output.
+    ///
+    /// # Panics
+    /// If one fails, with what it said.
+    pub fn run_as_one(&self) -> String {
+        let script = self.blocks.concat();
+        assert!(!script.is_empty(), "the page has no block");
+        succeeded(&script, &shell(&script))
     }
 
     /// # Panics
@@ -90,6 +104,21 @@ impl Document {
         let (number, block) = found.unwrap_or_else(|| panic!("no block has `{words}`"));
         (number, block)
     }
+}
+
+/// What came of a script, as a reader of the pages runs it: from the repository, with a key at hand.
+pub fn shell(script: &str) -> Output {
+    let mut shell: Command = Cluster::shared().command("sh");
+    shell
+        .args(["-euc", script])
+        .current_dir(xtask::cache::clone_root())
+        .env("OPENAI_API_KEY", PROVIDER_KEY);
+    super::output(&mut shell)
+}
+
+fn succeeded(words: &str, output: &Output) -> String {
+    assert!(output.status.success(), "{words}: {}", told(output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// All that a command said.

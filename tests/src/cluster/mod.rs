@@ -5,14 +5,15 @@
 
 mod document;
 mod namespace;
+pub mod shop;
 
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use xtask::cluster_paths::ClusterPaths;
+use xtask::cluster_paths::{CONTROL_GROUP, ClusterPaths};
 pub use xtask::cluster_paths::{PROVIDER_KEY, WEIR_IMAGE, WEIR_NAMESPACE};
 
-pub use document::{Document, told};
+pub use document::{Document, shell, told};
 pub use namespace::Namespace;
 
 use crate::world::binaries::built;
@@ -105,6 +106,24 @@ impl Cluster {
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         let mut command = self.command("kubectl");
         said(command.args(arguments))
+    }
+
+    /// The process of a program of the control plane, such as `kube-apiserver`, as the machine counts.
+    ///
+    /// # Panics
+    /// If none runs.
+    pub fn control_plane_process(&self, program: &str) -> u32 {
+        let own = format!("/{CONTROL_GROUP}/{}/control-plane", self.paths.name());
+        let processes = std::fs::read_dir("/proc").expect("/proc is mounted");
+        let mut numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let is_meant = |number: &u32| {
+            let file = |name: &str| std::fs::read_to_string(format!("/proc/{number}/{name}"));
+            file("comm").is_ok_and(|name| name.trim_end() == program)
+                && file("cgroup").is_ok_and(|groups| groups.lines().any(|line| line.ends_with(&own)))
+        };
+        numbers
+            .find(is_meant)
+            .unwrap_or_else(|| panic!("the control plane has no {program}"))
     }
 
     /// What a program says in all namespaces of a node: `n1`, `n2`.

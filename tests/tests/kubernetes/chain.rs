@@ -1,8 +1,7 @@
 //! What a user sees who installs Weir, labels a namespace, and writes one AIBackend with its Secret.
 
+use weir_tests::cluster::shop::{APP, access_log, agent_on, labelled, metrics};
 use weir_tests::cluster::{Cluster, PROVIDER_KEY, WEIR_NAMESPACE};
-
-use crate::shop::{APP, access_log, agent_on, labelled, metrics};
 
 const SLEEP: &str = "command: [sleep, infinity]";
 const HEARD: &str = "The mock heard: What does a weir do?\n";

@@ -3,4 +3,4 @@
 
 mod chain;
 mod observe;
-mod shop;
+mod pages;

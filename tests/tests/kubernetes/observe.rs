@@ -4,9 +4,8 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
-use weir_tests::cluster::{Cluster, Namespace, WEIR_NAMESPACE};
-
-use crate::shop::{APP, access_log, agent_on, labelled, metrics};
+use weir_tests::cluster::shop::{APP, access_log, agent_on, labelled, metrics};
+use weir_tests::cluster::{Cluster, Document, Namespace, WEIR_NAMESPACE};
 
 const SLEEP: &str = "command: [sleep, infinity]";
 
@@ -61,38 +60,14 @@ fn series(node: &str, metric: &str, namespace: &Namespace<'_>) -> Vec<String> {
         .collect()
 }
 
-/// The shell blocks of a document of ours, as one script.
-fn blocks(document: &str) -> String {
-    let mut script = String::new();
-    let mut inside = false;
-    for line in document.lines() {
-        match line {
-            "```sh" => inside = true,
-            "```" => inside = false,
-            line if inside => script.push_str(&format!("{line}\n")),
-            _ => {}
-        }
-    }
-    script
-}
-
 #[test]
 fn the_documents_commands_say_what_it_says_they_do() {
     let shop = labelled("looking");
     shop.pod("app", "n2", APP, SLEEP);
     shop.exec("app", &["python3", "openai_sync.py"]);
-    let document = include_str!("../../../docs/observe.md");
-    let script = blocks(document).replace("namespace shop", &format!("namespace {}", shop.name()));
-    let script = script.replace("pod=shop/app", &format!("pod={}/app", shop.name()));
-    assert!(script.contains("weir doctor"), "{script}");
-    let mut shell = Cluster::shared().command("sh");
-    let output = shell.args(["-e", "-u", "-c", &script]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let said = Document::open("observe.md")
+        .for_namespace(shop.name())
+        .run_as_one();
     for part in [
         format!("{}/app: ", shop.name()),
         "node            n2\n".to_owned(),

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import ssl
-import sys
 import threading
 import time
 
@@ -74,4 +73,4 @@ if __name__ == "__main__":
     print("begun", flush=True)
     for thread in threads:
         thread.join()
-    json.dump(counted, sys.stdout)
+    print(json.dumps(counted), flush=True)

@@ -2,10 +2,10 @@
 
 use nix::time::{ClockId, clock_gettime};
 use serde_json::Value as Json;
+use weir_tests::cluster::shop::{APP, agent_on, labelled};
 use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY};
 
 use crate::program::Program;
-use crate::shop::{APP, agent_on, labelled};
 use crate::{SLEEP, alone, weir};
 
 const PROBE: &str = include_str!("probe.py");

@@ -2,12 +2,11 @@
 //! disturbs the whole cluster, which is why they are not among the tests of `kubernetes`.
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
+mod api_server;
+mod load;
 mod lost;
 mod program;
 mod replaced;
-#[path = "../kubernetes/shop.rs"]
-#[allow(dead_code, reason = "the other tests use the rest of it")]
-mod shop;
 mod starts;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,7 @@
 //! Pods whose first act is a request.
 
 use weir_tests::cluster::Namespace;
-
-use crate::shop::APP;
+use weir_tests::cluster::shop::APP;
 
 const PODS: usize = 40;
 const BODY: &str = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"What does a weir do?"}]}"#;

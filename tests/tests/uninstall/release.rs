@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
+use weir_tests::cluster::shop::{APP, openai_backend};
 use weir_tests::cluster::{Cluster, Document, Namespace, PROVIDER_KEY, WEIR_NAMESPACE, told};
 
 use crate::{install, left};
@@ -34,7 +35,7 @@ fn shop() -> Namespace<'static> {
     shop.apply(&format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: provider}}\ndata:\n  ca.crt: |\n{authority}"
     ));
-    backend(&shop);
+    openai_backend(&shop);
     for node in ["n1", "n2"] {
         shop.apply(&format!(
             "apiVersion: v1
@@ -45,7 +46,7 @@ spec:
   terminationGracePeriodSeconds: 1
   containers:
   - name: app
-    image: weir.test/app-python:1
+    image: {APP}
     imagePullPolicy: Never
     command: [sh, -c, 'trap exit TERM; sleep infinity & wait']
     volumeMounts: [{{name: provider, mountPath: /provider}}]
@@ -57,24 +58,6 @@ spec:
         shop.wait(pod, "condition=Ready");
     }
     shop
-}
-
-fn backend(shop: &Namespace<'_>) {
-    shop.apply(&format!(
-        "apiVersion: v1
-kind: Secret
-metadata: {{name: openai}}
-stringData: {{apiKey: {PROVIDER_KEY}}}
----
-apiVersion: weir.dev/v1alpha1
-kind: AIBackend
-metadata: {{name: openai}}
-spec:
-  provider: {{openai: {{}}}}
-  auth: {{secretRef: {{name: openai}}}}
-"
-    ));
-    shop.wait("aibackend/openai", "condition=Accepted");
 }
 
 /// Whether what a pod dials arrives at the provider itself: its certificate is the provider's own.
@@ -204,7 +187,7 @@ fn pods_go_on_without_weir(document: &Document, shop: &Namespace<'_>) {
 
 fn and_with_it_again(shop: &Namespace<'_>) {
     Cluster::shared().install_weir();
-    backend(shop);
+    openai_backend(shop);
     // The kubelet puts the new root into running pods when it looks at them the next time: a change has it look now.
     shop.wait("configmap/weir-trust", "create");
     let root = shop.field("configmap", "weir-trust", "{.data.root\\.crt}");

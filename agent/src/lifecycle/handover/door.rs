@@ -1,8 +1,6 @@
 //! Where successors come to: a socket in a folder that only root may enter. Whose socket it is has the node's pods.
 
-use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,9 +12,9 @@ use weir_api::proto;
 use super::successor::{Greeted, greet};
 use super::wire::Wire;
 use super::{Candidate, HandoverError, Identity};
+use crate::lifecycle::agent_socket::AgentSocket;
 
-/// The socket, below the agent's run folder.
-const FOLDER: &str = "agent";
+/// The socket's name.
 const SOCKET: &str = "handover.sock";
 /// After a failed accept, which would fail again at once.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -24,16 +22,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The sign that we have the node's pods. It goes with the value, unless it is another's by then.
 #[derive(Debug)]
 pub struct Door {
-    path: PathBuf,
-    /// Device and inode: another agent puts its own in its place.
-    identity: (u64, u64),
+    socket: AgentSocket,
     task: AbortHandle,
 }
 
 impl Door {
     /// Where it is, below the folder of the node's agents.
     pub fn path(run_root: &Path) -> PathBuf {
-        run_root.join(FOLDER).join(SOCKET)
+        AgentSocket::path(run_root, SOCKET)
     }
 
     /// Opens it, in the place of any other, and greets whoever comes with what `configuration` says then. Needs a tokio runtime
@@ -43,45 +39,22 @@ impl Door {
         us: Identity,
         configuration: impl Fn() -> Option<proto::Delta> + Send + Sync + 'static,
     ) -> io::Result<(Self, Visitors)> {
-        let folder = run_root.join(FOLDER);
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        // It may be another's, or older.
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        let path = Self::path(run_root);
-        // Made beside it and moved: at no moment is there none.
-        let new = folder.join(format!("{SOCKET}.{}", std::process::id()));
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&new)?;
-        let identity = identity(&new)?;
-        fs::rename(&new, &path)?;
+        let (socket, listener) = AgentSocket::listen(run_root, SOCKET)?;
         let (sender, candidates) = mpsc::channel(1);
         let task = tokio::spawn(attend(listener, us, configuration, sender)).abort_handle();
-        let door = Self { path, identity, task };
-        Ok((door, Visitors(candidates)))
+        Ok((Self { socket, task }, Visitors(candidates)))
     }
 
     /// Whether the pods are still ours: an agent that found us hanging has not asked for them.
     pub fn is_ours(&self) -> bool {
-        identity(&self.path).is_ok_and(|identity| identity == self.identity)
+        self.socket.is_ours()
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
         self.task.abort();
-        if self.is_ours() {
-            let _ = fs::remove_file(&self.path);
-            // Empty now, unless another agent is about to open its own.
-            let _ = self.path.parent().map(fs::remove_dir);
-        }
     }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Those who come to the door.

@@ -1,15 +1,22 @@
-//! A namespace whose applications are intercepted.
+//! A namespace whose applications are intercepted, and what their nodes' agents say of them.
 
 use serde_json::Value as Json;
-use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY, WEIR_NAMESPACE};
+
+use super::{Cluster, Namespace, PROVIDER_KEY, WEIR_NAMESPACE};
 
 /// The image of a Python application with the providers' SDKs, and no key.
-pub(crate) const APP: &str = "weir.test/app-python:1";
+pub const APP: &str = "weir.test/app-python:1";
 
 /// A namespace of the test's own, labelled before there is any pod, with a backend for OpenAI and its key.
-pub(crate) fn labelled(purpose: &str) -> Namespace<'static> {
+pub fn labelled(purpose: &str) -> Namespace<'static> {
     let shop = Cluster::shared().namespace(purpose);
     shop.kubectl(&["label", "namespace", shop.name(), "weir.dev/intercept=enabled"]);
+    openai_backend(&shop);
+    shop
+}
+
+/// A backend for OpenAI, with its key.
+pub fn openai_backend(shop: &Namespace<'_>) {
     shop.apply(&format!(
         "apiVersion: v1
 kind: Secret
@@ -25,11 +32,13 @@ spec:
 "
     ));
     shop.wait("aibackend/openai", "condition=Accepted");
-    shop
 }
 
 /// The name of the agent's pod on a node. One that another has taken over from may still be ending.
-pub(crate) fn agent_on(node: &str) -> String {
+///
+/// # Panics
+/// If there is none, or more than one.
+pub fn agent_on(node: &str) -> String {
     let cluster = Cluster::shared();
     let selector = "--selector=app.kubernetes.io/component=agent";
     let on_node = format!("--field-selector=spec.nodeName={node},status.phase=Running");
@@ -51,7 +60,7 @@ pub(crate) fn agent_on(node: &str) -> String {
 }
 
 /// The lines of an agent's access log that are of this namespace.
-pub(crate) fn access_log(agent: &str, namespace: &str) -> Vec<Json> {
+pub fn access_log(agent: &str, namespace: &str) -> Vec<Json> {
     let own = format!("--namespace={WEIR_NAMESPACE}");
     let log = Cluster::shared().kubectl(&["logs", &own, agent]);
     log.lines()
@@ -61,7 +70,7 @@ pub(crate) fn access_log(agent: &str, namespace: &str) -> Vec<Json> {
 }
 
 /// An agent's metrics, as Prometheus reads them.
-pub(crate) fn metrics(agent: &str) -> String {
+pub fn metrics(agent: &str) -> String {
     let path = format!("/api/v1/namespaces/{WEIR_NAMESPACE}/pods/{agent}:15090/proxy/metrics");
     Cluster::shared().kubectl(&["get", "--raw", &path])
 }

@@ -1,0 +1,106 @@
+//! The commands that the pages of `docs/` name: those for a machine are run here, as they stand.
+#![allow(clippy::unwrap_used)] // a test's failure is a panic
+
+use std::collections::BTreeSet;
+use std::process::Output;
+
+use nix::mount::{MsFlags, mount};
+use weir_tests::pages::{COMMANDS, Shown, named};
+use weir_tests::world::{KEY, World, binaries, configuration};
+
+/// What a reader has as `app.py`.
+const APP: &str = "import urllib.error, urllib.request
+try:
+    urllib.request.urlopen('https://api.openai.com/v1/models').read()
+    print('answered')
+except urllib.error.HTTPError as error:
+    print('refused with', error.code)
+";
+
+#[test]
+fn every_command_of_the_pages_is_run() {
+    let named = named();
+    let known: BTreeSet<&str> = COMMANDS.iter().map(|(command, _)| *command).collect();
+    assert_eq!(known.len(), COMMANDS.len(), "one is there twice");
+    for (command, page) in &named {
+        assert!(
+            known.contains(command.as_str()),
+            "docs/{page} names `{command}`: say in tests/src/pages.rs what runs it"
+        );
+    }
+    for (command, shown) in COMMANDS {
+        assert!(named.contains_key(*command), "no page names `{command}` any more");
+        if let Shown::By(file) = shown {
+            assert!(xtask::cache::clone_root().join(file).is_file(), "{file}");
+        }
+    }
+}
+
+/// What a machine's reader has: a program, the example as `openai.yaml`, a configuration of their own as `weir.yaml`.
+fn reader() -> World {
+    let world = World::new();
+    // Weir's state and sudo's go there.
+    mount(
+        Some("tmpfs"),
+        "/var/lib",
+        Some("tmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .unwrap();
+    let example = xtask::cache::clone_root().join("examples/openai.yaml");
+    world.write("openai.yaml", std::fs::read(example).unwrap());
+    world.write("weir.yaml", configuration::standard(&world));
+    world.write("app.py", APP);
+    world
+}
+
+/// Runs a command with what a reader fills in. `weir` is the one that was built: by its path where sudo would look for it in a PATH of its own.
+fn run(world: &World, command: &str) -> Output {
+    let built = binaries::built("weir");
+    let script = command
+        .replace("sudo weir", &format!("sudo {}", built.display()))
+        .replace(
+            "=OPENAI_API_KEY weir",
+            &format!("=OPENAI_API_KEY {}", built.display()),
+        )
+        .replace("=NAME weir", &format!("=OPENAI_API_KEY {}", built.display()))
+        .replace("weir run …", "weir run -f openai.yaml -- python3 app.py")
+        .replace('…', "python3 app.py")
+        .replace("apt install", "apt-get install --simulate")
+        .replace("STORE", "store.jks");
+    let path = std::env::var("PATH").unwrap();
+    let mut shell = world.outside("sh");
+    shell
+        .args(["-ec", &script])
+        .env("PATH", format!("{}:{path}", built.parent().unwrap().display()))
+        .env("OPENAI_API_KEY", KEY);
+    shell.output().unwrap()
+}
+
+#[test]
+fn commands_for_a_machine() {
+    let world = reader();
+    for (command, shown) in COMMANDS {
+        if *shown != Shown::Machine {
+            continue;
+        }
+        let output = run(&world, command);
+        let said = String::from_utf8_lossy(&output.stdout);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{command}: {}\n{said}{told}",
+            output.status
+        );
+        if command.ends_with("-- env") {
+            assert!(said.contains("SSL_CERT_FILE=/var/lib/weir/"), "{command}: {said}");
+        }
+        if command.contains("app.py") || command.contains('…') {
+            assert_eq!(said, "answered\n", "{command}: {told}");
+            assert!(told.contains("(models)"), "{command}: {told}");
+        }
+    }
+    let log = std::fs::read_to_string(world.path("calls.json")).unwrap();
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
