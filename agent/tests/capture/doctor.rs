@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    command::{CAPABILITIES, Scene},
     controller::workload,
+    scene::{CAPABILITIES, Scene},
     support::in_namespace,
 };
 

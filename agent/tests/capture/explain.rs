@@ -9,8 +9,8 @@ use std::{
 use serde_json::Value as Json;
 
 use crate::{
-    command::{HOST, Scene, get},
     controller::workload,
+    scene::{HOST, Scene, get},
     support::{LOCAL_V4, in_namespace},
 };
 

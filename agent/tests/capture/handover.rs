@@ -9,9 +9,9 @@ use weir_api::proto;
 
 use crate::{
     client::PATIENCE,
-    command::{AgentProcess, Scene, get_at},
     controller::{Stream, workload},
     load::{Load, STREAMING},
+    scene::{AgentProcess, Scene, get_at},
     support::in_namespace,
 };
 

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     client::{PREFIX, tls},
-    command::{HOST, Scene},
+    scene::{HOST, Scene},
     support::{LOCAL_V4, outside},
 };
 

@@ -19,4 +19,5 @@ mod pod;
 mod provider;
 mod quic;
 mod runs;
+mod scene;
 mod support;

@@ -10,6 +10,7 @@ mod policies;
 mod programs;
 mod routes;
 mod streaming;
+mod timeouts;
 
 use serde_json::Value;
 use weir_tests::captured::tls::{Greeting, TlsStream};

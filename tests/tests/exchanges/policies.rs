@@ -1,22 +1,20 @@
-//! What an AIPolicy lets through, changes, and waits for.
+//! What an AIPolicy lets through, and what it changes.
 
-use std::io;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use weir_tests::captured::provider::Served;
-use weir_tests::captured::tls::TlsStream;
 use weir_tests::captured::wire::Whole;
-use weir_tests::captured::{Dialer, Wire, configuration, provider};
+use weir_tests::captured::{Dialer, configuration, provider};
 use weir_tests::world::log::LogLine;
-use weir_tests::world::{KEY, World, servers};
+use weir_tests::world::{KEY, World};
 
 use super::{CHAT_BODY, anthropic, code, message, openai, post};
 
 const CHAT: &str = "/v1/chat/completions";
 
 /// A policy for whatever the command does.
-fn policy(spec: &str) -> String {
+pub(super) fn policy(spec: &str) -> String {
     format!(
         "---\napiVersion: weir.dev/v1alpha1\nkind: AIPolicy\nmetadata: {{name: rules}}\nspec:\n  targetRefs: [{{kind: Workload}}]\n  {spec}\n"
     )
@@ -26,7 +24,7 @@ const FEW_MODELS: &str = "models: {allowed: ['gpt-4o*', 'claude-*'], denied: ['*
 
 /// What a provider of the test's own has seen.
 #[derive(Clone, Default)]
-struct Seen {
+pub(super) struct Seen {
     connections: Arc<Mutex<u32>>,
     /// Of each request that came whole: its first line, and its body's length.
     requests: Arc<Mutex<Vec<String>>>,
@@ -43,7 +41,7 @@ impl Seen {
 }
 
 /// Answers every request by 200.
-fn obliging(world: &World) -> Seen {
+pub(super) fn obliging(world: &World) -> Seen {
     let seen = Seen::default();
     let noted = seen.clone();
     provider::start(world, move |mut wire: Served| {
@@ -59,7 +57,7 @@ fn obliging(world: &World) -> Seen {
 }
 
 /// The command, with a provider of the test's own and this policy.
-fn under<'a>(world: &'a World, spec: &str) -> Dialer<'a> {
+pub(super) fn under<'a>(world: &'a World, spec: &str) -> Dialer<'a> {
     Dialer::start(
         world
             .bare_weir()
@@ -321,98 +319,4 @@ fn a_changed_policy_holds_for_the_next_request_of_a_connection() {
     );
     drop(wire);
     dialer.finish();
-}
-
-/// An exchange that waits no longer.
-fn gives_up(world: &World, spec: &str, says: &str) {
-    let dialer = under(world, spec);
-    let answer = openai(world, &dialer).exchange(post(CHAT, CHAT_BODY)).unwrap();
-    assert_eq!(
-        (answer.head.status(), code(&answer.json())),
-        (504, "weir_upstream_timeout"),
-        "{}",
-        answer.text()
-    );
-    assert!(answer.text().contains(says), "{}", answer.text());
-    dialer.finish().only_exchange().assert(&json!({
-        "weir.outcome": "upstream_error",
-        "weir.error.code": "weir_upstream_timeout",
-    }));
-}
-
-#[test]
-fn a_connection_has_so_long_to_stand() {
-    let world = World::new();
-    {
-        let _blackhole = servers::Blackhole::start("203.0.113.40", 443);
-        gives_up(&world, "timeouts: {connect: 300ms}", "within 300ms");
-    }
-    let _reports = servers::start("203.0.113.40", 443, |mut stream| {
-        io::copy(&mut stream, &mut io::sink())?;
-        Ok(String::new())
-    });
-    gives_up(&world, "timeouts: {connect: 300ms}", "within 300ms");
-}
-
-#[test]
-fn an_answer_has_so_long_to_begin() {
-    let world = World::new();
-    let reports = provider::start(&world, |mut wire: Served| {
-        wire.whole()?;
-        let (_, outcome) = wire.ending();
-        Ok(format!("{:?}", outcome.is_ok()))
-    });
-    gives_up(
-        &world,
-        "timeouts: {firstByte: 300ms}",
-        "did not begin to answer within 300ms",
-    );
-    // Upstream was cancelled with it.
-    reports.recv().unwrap();
-}
-
-/// The clock runs from the request's end: a client that takes its time is not the provider's fault.
-#[test]
-fn a_slow_request_is_no_slow_answer() {
-    let world = World::new();
-    let _seen = obliging(&world);
-    let dialer = under(&world, "timeouts: {firstByte: 300ms, idle: 300ms, connect: 20s}");
-    let mut wire: Wire<TlsStream> = openai(&world, &dialer);
-    let request = post("/v1/files", CHAT_BODY);
-    let (first, second) = request.split_at(request.len() - 5);
-    wire.send(first).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(600));
-    assert_eq!(wire.exchange(second).unwrap().head.status(), 200);
-    drop(wire);
-    dialer.finish();
-}
-
-#[test]
-fn a_stream_may_be_silent_for_so_long() {
-    const EVENT: &str = "data: {\"model\":\"gpt-4o\",\"choices\":[]}\n\n";
-    let world = World::new();
-    let _reports = provider::start(&world, |mut wire: Served| {
-        wire.whole()?;
-        wire.send(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
-        )?;
-        wire.send_chunk(EVENT)?;
-        let _until_weir_gives_up = wire.ending();
-        Ok(String::new())
-    });
-    let dialer = under(&world, "timeouts: {idle: 300ms}");
-    let request = r#"{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true}}"#;
-    let answer = openai(&world, &dialer).exchange(post(CHAT, request)).unwrap();
-    let text = answer.text();
-    let data = text
-        .strip_prefix(EVENT)
-        .and_then(|rest| rest.strip_prefix("data: "))
-        .unwrap();
-    let error: serde_json::Value = serde_json::from_str(data.trim_end()).unwrap();
-    assert_eq!(code(&error), "weir_upstream_truncated");
-    assert!(text.contains("timeouts.idle"), "{text}");
-    dialer.finish().only_exchange().assert(&json!({
-        "weir.outcome": "truncated",
-        "weir.error.code": "weir_upstream_truncated",
-    }));
 }
