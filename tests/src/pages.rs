@@ -26,7 +26,7 @@ pub const COMMANDS: &[(&str, Shown)] = &[
     ("weir run -- env", Shown::Machine),
     ("weir run -f openai.yaml -- python3 app.py", Shown::Machine),
     (
-        "sudo weir run -f openai.yaml --access-log calls.json --metrics 127.0.0.1:9464 -- python3 app.py",
+        "sudo --preserve-env=OPENAI_API_KEY weir run -f openai.yaml --access-log calls.json --metrics 127.0.0.1:9464 -- python3 app.py",
         Shown::Machine,
     ),
     (

@@ -34,6 +34,7 @@ pub(crate) fn everything() -> Outcome {
     packages::install(packages::RUN)?;
     packages::install(packages::TEST)?;
     tools::cargo_deny()?;
+    tools::crates()?;
     clients::python()?;
     clients::node()?;
     clients::go()?;

@@ -47,6 +47,11 @@ pub(crate) fn cargo_deny() -> Outcome {
     )
 }
 
+/// Every crate of Cargo.lock, those of other systems too: cargo-deny reads them all, and a build fetches its own only.
+pub(crate) fn crates() -> Outcome {
+    step::run(step::cargo(&cache::clone_root()).args(["fetch", "--locked", "--quiet"]))
+}
+
 fn install(name: &str, version: &str, purpose: &str, root: &Path, options: &[&str]) -> Outcome {
     step::say(&format!(
         "building {name} {version} ({purpose}) into {}",
