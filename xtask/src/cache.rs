@@ -47,12 +47,14 @@ pub fn python() -> io::Result<PathBuf> {
     keyed("python", &[client_sources("python").join("requirements.txt")])
 }
 
-/// The folder of the image of Python applications, programs included.
+/// The folder of the image of Python applications: keyed by their programs, and by how it is made of them.
 ///
 /// # Errors
 /// If the sources cannot be read, or as [`directory`].
 pub fn app_image() -> io::Result<PathBuf> {
-    keyed("app-python", &files(&client_sources("python"))?)
+    let mut sources = files(&client_sources("python"))?;
+    sources.push(clone_root().join("xtask/src/cluster/app_image.rs"));
+    keyed("app-python", &sources)
 }
 
 /// Node's environment, programs included: an ES module is resolved from where its importer stands.

@@ -97,6 +97,8 @@ fn python(root: &Root) -> Outcome<String> {
     let wanted = |entry: &str| !LEFT_OUT.contains(&entry) && !entry.starts_with("config-");
     root.tree(Path::new(library), &inside, &wanted)?;
     root.tree(Path::new(packages), &format!("{inside}/site-packages"), &wanted)?;
+    // Debian's own interpreter looks there, outside an environment.
+    root.link(&format!("{inside}/dist-packages"), "site-packages")?;
     // Compiled once here: what is in an image has no time of its own, which is what Python would otherwise compare.
     let mut compile = Command::new(&executable);
     compile
