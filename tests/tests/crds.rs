@@ -68,6 +68,16 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         "AIBackend",
+        "{provider: {openai: {}}, auth: {secretRef: {name: ../other/key}}}",
+        "spec.auth.secretRef.name: Invalid value: \"../other/key\": not the name of an object",
+    ),
+    (
+        "AIBackend",
+        "{BACKEND, endpoint: {host: a.example, tls: {caCertificateRefs: [{kind: ConfigMap, name: our ca}]}}}",
+        "spec.endpoint.tls.caCertificateRefs[0].name: Invalid value: \"our ca\": not the name of an object",
+    ),
+    (
+        "AIBackend",
         "{BACKEND, hosts: [a.example, Api.OpenAI.com]}",
         "spec.hosts[1]: Invalid value: \"Api.OpenAI.com\": not the name of a host: write a DNS name in lower case, without scheme, port, path or wildcard",
     ),

@@ -22,7 +22,7 @@ mod tree;
 pub mod types;
 
 pub use load::load;
-pub use objects::{Objects, Reference, parse, references};
+pub use objects::{Objects, Reference, Sharing, parse, references};
 pub use policy::duration::parse as duration;
 pub use policy::{Denial, EffectivePolicy, Policy, Timeouts, WorkloadIdentity};
 pub use problem::{Problem, Problems};

@@ -46,6 +46,18 @@ pub(crate) fn subdomain(name: &str) -> Option<String> {
     name.split('.').find_map(label)
 }
 
+/// Why `name` is not the name of a Secret or ConfigMap; `None` if it can be one: a DNS name whose parts may be of any length.
+pub(crate) fn object(name: &str) -> Option<String> {
+    let is_part = |part: &str| {
+        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !part.is_empty() && part.bytes().all(known) && !part.starts_with('-') && !part.ends_with('-')
+    };
+    if name.len() <= 253 && name.split('.').all(is_part) {
+        return None;
+    }
+    Some("is not the name of an object: lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit".to_owned())
+}
+
 /// Why `name` is no DNS label (RFC 1123: the names of namespaces); `None` if it is one.
 pub(crate) fn label(name: &str) -> Option<String> {
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -3,7 +3,7 @@
 mod from_api;
 mod from_text;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 pub use from_api::{Reference, references};
@@ -26,9 +26,29 @@ pub struct Objects {
     pub(crate) unreadable: HashSet<String>,
     /// Whether something is there of which not even the kind and name are known: it may be whatever is missing.
     pub(crate) has_unknown: bool,
+    /// Whose backends may be for all namespaces: who runs the cluster says so, and of a file whoever writes it.
+    pub(crate) sharing: Sharing,
+}
+
+/// Which namespaces' backends may be for workloads of all namespaces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// Any namespace's.
+    #[default]
+    Any,
+    /// Those of these.
+    Only(BTreeSet<String>),
 }
 
 impl Objects {
+    /// None yet, of which backends of these namespaces may be for all.
+    pub fn shared_by(sharing: Sharing) -> Self {
+        Self {
+            sharing,
+            ..Self::default()
+        }
+    }
+
     /// Adds the objects of another text.
     pub fn extend(&mut self, other: Self) {
         self.backends.extend(other.backends);

@@ -3,6 +3,7 @@
 mod endpoint;
 mod outcome;
 mod policy;
+mod sharing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -175,6 +176,7 @@ impl Translator<'_> {
         let spec = &located.value;
         let (before, first_told) = (self.own_problems(), self.told.len());
         self.hosts(located);
+        self.sharing(located);
         let provider = self.provider(located);
         let auth = self.auth(located);
         let endpoint = spec
@@ -307,6 +309,10 @@ impl Translator<'_> {
         name: &str,
         all: &'o [Located<T>],
     ) -> Option<&'o Located<T>> {
+        if let Some(problem) = names::object(name) {
+            self.say(from, field, format!("`{}` {problem}", short(name)));
+            return None;
+        }
         let found = all
             .iter()
             .find(|other| other.namespace == from.namespace && other.name == name);
@@ -318,51 +324,16 @@ impl Translator<'_> {
                 .filter(|other| other.namespace == from.namespace)
                 .map(|other| other.name.as_str())
                 .collect();
-            let elsewhere = all.iter().find(|other| other.name == name);
-            let message = match (nearest(name, &here), elsewhere) {
-                (Some(near), _) => format!("there is no {wanted}, did you mean `{near}`?"),
-                (None, Some(other)) => format!(
-                    "there is no {wanted}: there is one in namespace {}, but it must be in the backend's own",
-                    other.namespace
+            // Nothing of other namespaces: what they have is not for whoever writes a backend to find out.
+            let message = match nearest(name, &here) {
+                Some(near) => format!("there is no {wanted}, did you mean `{near}`?"),
+                None => format!(
+                    "there is no {wanted}: add it there, in the backend's own namespace, or name one that there is"
                 ),
-                (None, None) => format!("there is no {wanted}: add it, or name one that there is"),
             };
             self.say_of_reference(from, field, message);
         }
         found
-    }
-
-    /// Those whose hosts no older one has. No namespace may see two backends for one host: which one it gets would be chance.
-    fn uncontested(&mut self, backends: Vec<(&Located<AIBackendSpec>, Backend)>) -> Vec<Backend> {
-        let mut winners: Vec<(&Located<AIBackendSpec>, Backend)> = Vec::with_capacity(backends.len());
-        for (located, backend) in backends {
-            self.of = Some(located.object_name());
-            let before = self.own_problems();
-            for (index, host) in backend.hosts.iter().enumerate() {
-                // What is told as a duplicate object is not told again.
-                let contest = winners.iter().find(|(other, winner)| {
-                    other.place.object != located.place.object
-                        && winner.hosts.contains(host)
-                        && some_namespace_sees_both(other, located)
-                });
-                if let Some((other, _)) = contest {
-                    let field = match located.value.hosts.is_empty() {
-                        true => "spec.hosts".to_owned(),
-                        false => format!("spec.hosts[{index}]"),
-                    };
-                    let message = format!(
-                        "`{host}` is answered for already by {}{}, and a namespace can see both: take the host out of one of them",
-                        other.place.object,
-                        other.place.which(),
-                    );
-                    self.say(located, &field, message);
-                }
-            }
-            if self.own_problems() == before {
-                winners.push((located, backend));
-            }
-        }
-        winners.into_iter().map(|(_, backend)| backend).collect()
     }
 }
 
@@ -372,12 +343,6 @@ fn hosts(spec: &AIBackendSpec) -> Vec<String> {
         (true, [provider]) => provider.hosts().iter().map(|&host| host.to_owned()).collect(),
         _ => spec.hosts.clone(),
     }
-}
-
-fn some_namespace_sees_both(one: &Located<AIBackendSpec>, other: &Located<AIBackendSpec>) -> bool {
-    let everywhere =
-        |located: &Located<AIBackendSpec>| located.value.allowed_namespaces.from == NamespacesFrom::All;
-    everywhere(one) || everywhere(other) || one.namespace == other.namespace
 }
 
 fn missing_key(values: &BTreeMap<String, SecretSlice<u8>>) -> String {

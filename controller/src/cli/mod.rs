@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use weir_api::Sharing;
 
 use crate::retire::job;
 
@@ -23,7 +24,7 @@ struct CommandLine {
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Serves agents, the API server's questions, and metrics, until it is told to end.
-    Serve(Arguments),
+    Serve(Box<Arguments>),
     /// Has all agents release their pods, and waits until they have: before the release is deleted.
     Retire(job::Arguments),
 }
@@ -65,6 +66,18 @@ pub struct Arguments {
     /// What becomes of workloads' connections while their node's agent is away, where no AIPolicy says so.
     #[arg(long, value_name = "open|closed", default_value = "open")]
     fail: Fail,
+    /// A namespace whose backends may say `allowedNamespaces: {from: All}`; may be given more than once. Without any, those of all may.
+    #[arg(long = "sharing-namespace", value_name = "NAME")]
+    sharing_namespaces: Vec<String>,
+}
+
+impl Arguments {
+    fn sharing(&self) -> Sharing {
+        if self.sharing_namespaces.is_empty() {
+            return Sharing::Any;
+        }
+        Sharing::Only(self.sharing_namespaces.iter().cloned().collect())
+    }
 }
 
 /// A failure policy.
@@ -94,7 +107,7 @@ pub fn main() -> ExitCode {
         }
     };
     match action {
-        Action::Serve(arguments) => match runtime.block_on(wiring::run(arguments)) {
+        Action::Serve(arguments) => match runtime.block_on(wiring::run(*arguments)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{error}");

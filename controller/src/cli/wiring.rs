@@ -102,6 +102,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
         stores.clone(),
         now_roots.clone(),
         defaults,
+        arguments.sharing(),
         configuration,
     ));
     tasks.spawn(cluster::place(

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::watch;
-use weir_api::{Objects, translate_each};
+use weir_api::{Objects, Sharing, translate_each};
 
 use super::debounce::Pace;
 use super::pod::{self, Asked};
@@ -29,6 +29,7 @@ pub async fn configure(
     stores: Stores,
     mut roots: watch::Receiver<Option<Arc<Roots>>>,
     defaults: Defaults,
+    sharing: Sharing,
     told: Told,
 ) {
     let (references_changed, mut reference_changes) = watch::channel(0);
@@ -52,8 +53,14 @@ pub async fn configure(
         }
         signing = now;
         if let Some(roots) = &signing {
-            pace.pass(async || pass(&stores, &mut references, &mut leaves, roots, defaults, &told))
-                .await;
+            let read = |references: &mut _| objects(&stores, references, &sharing);
+            pace.pass(async || {
+                // Without all of them it is passed again when the last reference is known.
+                if let Some(objects) = read(&mut references) {
+                    pass(&objects, &mut leaves, roots, defaults, &told);
+                }
+            })
+            .await;
         }
         // A leaf's renewal is hours away, so that a pass that has failed to renew it is made again at the next change or minute.
         let due = leaves.renew_at().map(|at| {
@@ -71,18 +78,8 @@ pub async fn configure(
 
 const RENEWAL_RETRIED_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
 
-fn pass(
-    stores: &Stores,
-    references: &mut References,
-    leaves: &mut Leaves,
-    roots: &Roots,
-    defaults: Defaults,
-    told: &Told,
-) {
-    let Some(objects) = objects(stores, references) else {
-        return; // it is passed again when the last reference is known
-    };
-    let translation = translate_each(&objects);
+fn pass(objects: &Objects, leaves: &mut Leaves, roots: &Roots, defaults: Defaults, told: &Told) {
+    let translation = translate_each(objects);
     let hosts: BTreeSet<String> = translation.snapshot.hosts().map(str::to_owned).collect();
     let leaves = match leaves.update(&roots.authority, &hosts, SystemTime::now()) {
         Ok(leaves) => leaves,
@@ -102,8 +99,8 @@ fn pass(
 }
 
 /// All objects as far as they matter; `None` while something that one of them refers to has not been read yet.
-fn objects(stores: &Stores, references: &mut References) -> Option<Objects> {
-    let mut objects = Objects::default();
+fn objects(stores: &Stores, references: &mut References, sharing: &Sharing) -> Option<Objects> {
+    let mut objects = Objects::shared_by(sharing.clone());
     let mut wanted = BTreeSet::new();
     for backend in stores.backends.state() {
         let namespace = backend.namespace().unwrap_or_default();

@@ -26,6 +26,10 @@ fn a_wrong_value_is_refused_with_a_message() {
         ("webhook.captureLimit=soon", "/webhook/captureLimit"),
         ("uninstall.limit=soon", "/uninstall/limit"),
         ("image.digest=sha256:1", "/image/digest"),
+        (
+            "controller.sharingNamespaces={Shop}",
+            "/controller/sharingNamespaces/0",
+        ),
         ("contoller.replicas=2", "'contoller' not allowed"),
     ] {
         let output = rendered(&[value]);

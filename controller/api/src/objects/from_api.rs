@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use secrecy::SecretSlice;
 
 use super::{Located, Objects, Place};
+use crate::names;
 use crate::types::{AIBackendSpec, AIPolicySpec, CaCertificateKind};
 
 impl Objects {
@@ -77,6 +78,10 @@ pub fn references(spec: &AIBackendSpec) -> Vec<Reference> {
         },
         name: reference.name.clone(),
     });
-    let each: BTreeSet<Reference> = secret.chain(authorities).collect();
+    // What is no name is told by `translate`, and is nothing to ask the API server for.
+    let all = secret.chain(authorities);
+    let each: BTreeSet<Reference> = all
+        .filter(|reference| names::object(&reference.name).is_none())
+        .collect();
     each.into_iter().collect()
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Translation, translate_each, translate_what_can_be};
-use crate::objects::{Objects, parse_what_can_be};
+use crate::objects::{Objects, Sharing, parse_what_can_be};
 use crate::types::{AIBackendSpec, AIPolicySpec};
 use crate::{Auth, Problem, parse};
 
@@ -138,7 +138,7 @@ fn what_is_wrong_with_one_object_keeps_only_that_one_out() {
     };
     assert_eq!(
         why,
-        "AIBackend default/without-secret: spec.auth.secretRef.name: there is no Secret default/key: add it, or name one that there is"
+        "AIBackend default/without-secret: spec.auth.secretRef.name: there is no Secret default/key: add it there, in the backend's own namespace, or name one that there is"
     );
     let outcome = |wanted: &str| {
         let mut outcomes = translation.outcomes.iter();
@@ -146,6 +146,28 @@ fn what_is_wrong_with_one_object_keeps_only_that_one_out() {
     };
     assert!(outcome("without-secret").accepted.is_ok() && outcome("without-secret").resolved_refs.is_err());
     assert!(outcome("two-providers").accepted.is_err() && outcome("two-providers").resolved_refs.is_ok());
+}
+
+/// A namespace that may not answer for others takes no host from one that may.
+#[test]
+fn backends_for_all_are_those_of_sharing_namespaces() {
+    let mut objects = Objects::shared_by(Sharing::Only(["platform".to_owned()].into()));
+    objects.add_backend("shop", "openai", 1, backend(OPENAI));
+    objects.add_backend("platform", "openai", 2, backend(OPENAI));
+    let translation = translate_each(&objects);
+    let [served] = translation.snapshot.backends() else {
+        panic!("{:?}", translation.snapshot);
+    };
+    assert_eq!(served.namespace, "platform");
+    let refused = translation
+        .outcomes
+        .iter()
+        .find_map(|(name, outcome)| Some((name.to_string(), outcome.accepted.as_ref().err()?)));
+    let (name, problems) = refused.unwrap();
+    assert_eq!(
+        problems[0].in_status_of(&name),
+        "spec.allowedNamespaces.from: is `All`, but namespace shop may not answer for others: write `Same`, or have it added to the chart's `controller.sharingNamespaces`"
+    );
 }
 
 /// Nobody gets a model because the policy that denies it has a slip elsewhere.

@@ -114,7 +114,7 @@ pub struct AuthSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretReference {
     /// `metadata.name` of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::object_name()))]
     pub name: String,
 }
 
@@ -223,7 +223,7 @@ pub struct CaCertificateReference {
     /// What holds the authorities.
     pub kind: CaCertificateKind,
     /// `metadata.name` of it.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::object_name()))]
     pub name: String,
 }
 

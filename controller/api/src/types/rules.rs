@@ -43,6 +43,14 @@ const HOST: &str = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z0-9]{0,
 #[allow(dead_code, reason = "read by the derived schema alone")]
 pub(super) struct Host(String);
 
+/// Of the name of a Kubernetes object: what else it might have could make another request of the one that reads it.
+pub(super) fn object_name() -> Json {
+    validations([Rule::new(
+        "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+        "not the name of an object: lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit",
+    )])
+}
+
 /// The schema of a pattern of models' names.
 #[derive(JsonSchema)]
 #[schemars(inline, transparent, extend("minLength" = 1, "maxLength" = 128, "x-kubernetes-validations" = validations([Rule::new(
