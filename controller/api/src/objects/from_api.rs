@@ -85,3 +85,25 @@ pub fn references(spec: &AIBackendSpec) -> Vec<Reference> {
         .collect();
     each.into_iter().collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
+mod tests {
+    use super::references;
+
+    #[test]
+    fn only_names_are_asked_for() {
+        for (name, asked_for) in [
+            ("key.v1", true),
+            ("../other/secrets/key", false),
+            ("a key", false),
+        ] {
+            let spec = serde_json::json!({
+                "provider": {"openai": {}},
+                "auth": {"secretRef": {"name": name}},
+            });
+            let found = references(&serde_json::from_value(spec).unwrap());
+            assert_eq!(!found.is_empty(), asked_for, "{name}");
+        }
+    }
+}
