@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     fail: Fail,
 
     /// How long to wait under `--fail open`, such as 30s or 2m.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = weir_api::duration)]
     limit: Duration,
 
     /// The address that is dialled; nobody answers there but Weir.
@@ -80,52 +80,4 @@ fn ask(address: SocketAddr) -> io::Result<String> {
         .filter(|(_, body)| is_ours && body.starts_with("captured as "))
         .map(|(_, body)| body.trim_end().to_owned())
         .ok_or_else(|| io::Error::other("somebody else answered"))
-}
-
-/// As Go and Kubernetes write times: `30s`, `2m`, `1m30s`, `500ms`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "write a time as 30s, 2m or 1m30s".to_owned();
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, after) = rest.split_at(digits);
-        let letters = after.bytes().take_while(u8::is_ascii_lowercase).count();
-        let (unit, after) = after.split_at(letters);
-        let number: u32 = number.parse().map_err(|_| wrong())?;
-        let unit = match unit {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3600),
-            _ => return Err(wrong()),
-        };
-        total = unit
-            .checked_mul(number)
-            .and_then(|more| total.checked_add(more))
-            .ok_or_else(wrong)?;
-        rest = after;
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok(total) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_units() {
-        for (text, seconds) in [
-            ("30s", 30.0),
-            ("2m", 120.0),
-            ("1h", 3600.0),
-            ("1m30s", 90.0),
-            ("500ms", 0.5),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_secs_f64(seconds)));
-        }
-        for text in ["", "5", "s", "-1s", "1d", "1.5s", "1s ", "99999999999s"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod agent_socket;
 pub mod handover;
+mod open_files;
 mod readiness;
 
+pub(crate) use open_files::OpenFiles;
 pub use readiness::{Readiness, ReadinessToken};

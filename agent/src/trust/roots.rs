@@ -46,24 +46,27 @@ pub fn upstream_roots() -> Result<Arc<RootCertStore>, RootsError> {
     Ok(Arc::new(store))
 }
 
-/// A backend's own authorities, from PEM. Every certificate of it must be usable, and there must be one:
-/// a store that silently lacks one would refuse upstream later, with nothing to say why.
-pub fn roots_from_pem(pem: &[u8]) -> Result<Arc<RootCertStore>, RootsError> {
+/// A backend's own authorities, from PEM, and the certificates that they were made of. Every certificate of it must be usable, and there
+/// must be one: a store that silently lacks one would refuse upstream later, with nothing to say why.
+pub fn roots_from_pem(pem: &[u8]) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), RootsError> {
     let mut store = RootCertStore::empty();
+    let mut certificates = Vec::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
-        certificate
-            .map_err(|error| error.to_string())
-            .and_then(|certificate| store.add(certificate).map_err(|error| error.to_string()))
-            .map_err(|problem| {
-                RootsError::Unreadable(format!("certificate {} of the PEM: {problem}", index + 1))
-            })?;
+        let problem = |problem: String| {
+            RootsError::Unreadable(format!("certificate {} of the PEM: {problem}", index + 1))
+        };
+        let certificate = certificate.map_err(|error| problem(error.to_string()))?;
+        store
+            .add(certificate.clone())
+            .map_err(|error| problem(error.to_string()))?;
+        certificates.push(certificate);
     }
     if store.is_empty() {
         return Err(RootsError::Unreadable(
             "no certificate in the PEM (it wants -----BEGIN CERTIFICATE-----)".to_owned(),
         ));
     }
-    Ok(Arc::new(store))
+    Ok((Arc::new(store), certificates))
 }
 
 #[cfg(test)]

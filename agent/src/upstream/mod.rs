@@ -4,6 +4,7 @@ mod connect;
 mod dialler;
 mod error;
 mod first_byte;
+mod own_authorities;
 mod pool;
 mod route;
 mod sender;

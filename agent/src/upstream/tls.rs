@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::own_authorities::OwnAuthorities;
 use super::sender::Protocol;
 
 /// The roots that public servers are verified against.
@@ -53,15 +54,23 @@ impl UpstreamTls {
         if let Some(config) = self.configs.lock().get(&key) {
             return Ok(Arc::clone(config));
         }
-        let roots = match authorities {
-            None => Arc::clone(&self.public_roots),
-            Some(pem) => crate::trust::roots_from_pem(pem).map_err(|error| error.to_string())?,
-        };
-        let mut config = ClientConfig::builder_with_provider(crate::trust::crypto())
+        let crypto = crate::trust::crypto();
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&crypto))
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .map_err(|error| error.to_string())?;
+        let builder = match authorities {
+            None => builder.with_root_certificates(Arc::clone(&self.public_roots)),
+            Some(pem) => {
+                let (roots, certificates) =
+                    crate::trust::roots_from_pem(pem).map_err(|error| error.to_string())?;
+                let verifier = OwnAuthorities::new(certificates, roots, crypto)?;
+                // "Dangerous" is the builder's word for any verifier of one's own.
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(verifier))
+            }
+        };
+        let mut config = builder.with_no_client_auth();
         config.alpn_protocols = match offered {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
             Protocol::Http2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],

@@ -132,7 +132,7 @@ pub(crate) fn tls(
 
 /// TLS for who trusts the root in this file, and no other.
 pub(crate) fn trusting(root: &str) -> io::Result<rustls::ClientConfig> {
-    let roots = weir_agent::trust::roots_from_pem(&std::fs::read(root)?).unwrap();
+    let (roots, _) = weir_agent::trust::roots_from_pem(&std::fs::read(root)?).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

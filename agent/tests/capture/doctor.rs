@@ -56,6 +56,7 @@ fn a_node_that_is_well() {
             "ok      linux: ",
             "ok      programs: the kernel takes all 8",
             "ok      capabilities: CAP_BPF (to load programs and maps)",
+            "ok      open files: ",
             "ok      bpffs: mounted at ",
             "ok      cgroup2: 1 pods of this node are to be seen",
             "ok      agent: version 0.1.0 on n1, ready",

@@ -69,3 +69,19 @@ fn many_idle_connections_cost_little() {
     drop(open);
     finish(&world, dialer, "/v1/models");
 }
+
+#[test]
+fn a_shells_limit_of_open_files_is_not_the_end() {
+    let world = World::new();
+    let dialer = Dialer::start(world.weir().open_files(128));
+    let mut open = Vec::new();
+    // Each takes two descriptors of Weir's.
+    for _ in 0..150 {
+        let mut wire = super::openai(&world, &dialer);
+        let request = "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n";
+        assert_eq!(wire.exchange(request).unwrap().head.status(), 200);
+        open.push(wire);
+    }
+    drop(open);
+    finish(&world, dialer, "/v1/models");
+}

@@ -47,6 +47,18 @@ fn standard_input_and_output_are_the_commands_own() {
 }
 
 #[test]
+fn the_limits_of_open_files_are_the_commands_own() {
+    let world = World::new();
+    let finished = world
+        .weir()
+        .open_files(300)
+        .run(&["sh", "-c", "ulimit -Sn; ulimit -Hn"])
+        .assert_exit(0);
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    assert_eq!(finished.stdout, format!("300\n{hard}\n"));
+}
+
+#[test]
 fn a_terminal_is_the_commands_own() {
     let world = World::new();
     // script(1) gives Weir a terminal; the command must be in its foreground, or reading from it would stop it.

@@ -18,11 +18,10 @@ use tokio_util::task::TaskTracker;
 
 use self::tenure::{Beginning, Node, Over, Tenure, Waiting};
 use super::FAILED;
-use super::await_capture::duration;
 use super::run::network;
 use crate::capture::NodeCapture;
-use crate::lifecycle::Readiness;
 use crate::lifecycle::handover::{self, Answer, Door, Identity, Predecessor};
+use crate::lifecycle::{OpenFiles, Readiness};
 use crate::policy::controller::ControllerSettings;
 use crate::telemetry::{AccessLog, MetricsServer, Telemetry};
 use crate::trust;
@@ -52,7 +51,7 @@ pub(super) struct Arguments {
 
     /// How long open connections may take to end after SIGTERM, if another agent has taken over. Kubernetes' own limit,
     /// `terminationGracePeriodSeconds`, has to be a little longer.
-    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = weir_api::duration)]
     drain_limit: Duration,
 
     /// The node's proc file system.
@@ -147,6 +146,7 @@ fn remove(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn serve(arguments: Arguments, controller: ControllerSettings) -> Result<(), Failure> {
+    OpenFiles::of_this_process()?.raise()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(run(arguments, controller));
     // What is still open is dropped, and settles by it.
@@ -305,7 +305,7 @@ fn roots(file: Option<&Path>) -> Result<PublicRoots, Failure> {
     };
     let failed = |error: &dyn std::fmt::Display| format!("--upstream-ca {}: {error}", file.display());
     let pem = std::fs::read(file).map_err(|error| failed(&error))?;
-    let more = trust::roots_from_pem(&pem).map_err(|error| failed(&error))?;
+    let (more, _) = trust::roots_from_pem(&pem).map_err(|error| failed(&error))?;
     let roots = public.roots.iter().chain(&more.roots).cloned().collect();
     Ok(Arc::new(RootCertStore { roots }))
 }

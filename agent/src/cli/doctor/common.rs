@@ -3,10 +3,11 @@
 use super::{Check, clock};
 use crate::capture::preflight::{self, Need};
 use crate::capture::{CaptureError, load_programs};
+use crate::lifecycle::OpenFiles;
 use crate::trust;
 
-/// Kernel, capabilities (with what they are for, and how to get them), and whether the kernel takes the programs. Without the
-/// capabilities that is not tried: the kernel's answer would be about them.
+/// Kernel, capabilities (with what they are for, and how to get them), whether the kernel takes the programs, and how many files may be
+/// open. Without the capabilities the programs are not tried: the kernel's answer would be about them.
 pub(super) fn kernel(needs: &[Need], how: &str) -> Vec<Check> {
     let capabilities = Check::new("capabilities", capabilities(needs, how));
     let may_load = capabilities.outcome.is_ok();
@@ -18,6 +19,7 @@ pub(super) fn kernel(needs: &[Need], how: &str) -> Vec<Check> {
     if may_load {
         checks.push(Check::new("programs", programs()));
     }
+    checks.push(Check::new("open files", open_files()));
     checks
 }
 
@@ -38,6 +40,13 @@ fn capabilities(needs: &[Need], how: &str) -> Result<String, String> {
 
 fn programs() -> Result<String, CaptureError> {
     load_programs().map(|count| format!("the kernel takes all {count}"))
+}
+
+/// Of a program started as this one, which takes all that it may have.
+fn open_files() -> Result<String, String> {
+    OpenFiles::of_this_process()
+        .map_err(|error| error.to_string())?
+        .check()
 }
 
 /// What providers are verified against, and the clock that certificates are held against.

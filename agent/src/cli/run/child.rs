@@ -11,6 +11,7 @@ use nix::unistd::{self, Pid};
 
 use super::user::Change;
 use crate::capture::Cgroup;
+use crate::lifecycle::OpenFiles;
 
 /// What it takes to start the command.
 pub(super) struct Start<'a> {
@@ -22,6 +23,8 @@ pub(super) struct Start<'a> {
     pub(super) cgroup: &'a Cgroup,
     /// The signals that it starts with blocked.
     pub(super) blocked: SigSet,
+    /// The limits of open files that it starts with.
+    pub(super) open_files: OpenFiles,
 }
 
 impl Start<'_> {
@@ -37,12 +40,13 @@ impl Start<'_> {
         });
         command.envs(self.environment);
         let parent = unistd::getpid();
-        let (become_user, blocked) = (self.become_user, self.blocked);
+        let (become_user, blocked, open_files) = (self.become_user, self.blocked, self.open_files);
         // First of all, while it is still root.
         self.cgroup
             .join_before_exec(&mut command)
             .map_err(io::Error::other)?;
         prepare(&mut command, move || {
+            open_files.restore()?;
             if let Some(user) = &become_user {
                 unistd::setgroups(&user.groups)?;
                 unistd::setgid(user.gid)?;

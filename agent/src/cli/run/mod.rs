@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use super::FAILED;
 use crate::capture::FailurePolicy;
+use crate::lifecycle::OpenFiles;
 use agent::Agent;
 use child::Start;
 use signals::BlockedSignals;
@@ -121,6 +122,8 @@ type Failure = Box<dyn std::error::Error>;
 fn run(arguments: &Arguments) -> Result<u8, Failure> {
     // Before any thread is there, for each inherits the signal mask.
     let signals = BlockedSignals::block()?;
+    let open_files = OpenFiles::of_this_process()?;
+    open_files.raise()?;
     let run_as = RunAs::find(arguments.user.as_deref(), |name| std::env::var(name).ok())?;
     let agent = {
         // It may wait for another run's locks, or for who reads a named pipe.
@@ -139,6 +142,7 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
         become_user: run_as.change,
         cgroup: agent.cgroup(),
         blocked: signals.inherited(),
+        open_files,
     };
     let code = match start.spawn() {
         Ok(mut child) => agent.runtime().block_on(async {

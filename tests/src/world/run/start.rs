@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal};
 
 use super::{Finished, METRICS, Running};
@@ -18,6 +19,7 @@ pub struct WeirRun<'world> {
     environment: Vec<(String, String)>,
     state: PathBuf,
     metrics: bool,
+    open_files: Option<u64>,
     name: String,
 }
 
@@ -30,6 +32,7 @@ impl<'world> WeirRun<'world> {
             environment: Vec::new(),
             state: world.path("state"),
             metrics: false,
+            open_files: None,
             name,
         }
     }
@@ -71,6 +74,13 @@ impl<'world> WeirRun<'world> {
         self
     }
 
+    /// The soft limit of open files that it is started with, as a shell sets it.
+    #[must_use]
+    pub fn open_files(mut self, limit: u64) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
     /// Where its configuration file is, for changes while it runs.
     pub fn configuration_path(&self) -> PathBuf {
         self.world.path(&format!("{}.yaml", self.name))
@@ -103,7 +113,7 @@ impl<'world> WeirRun<'world> {
         weir.stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        join_cgroup(&mut weir, self.world);
+        join_cgroup(&mut weir, self.world, self.open_files);
         let mut child = weir
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start weir: {error}"));
@@ -131,16 +141,20 @@ impl<'world> WeirRun<'world> {
 
 /// Starts the program in the world's cgroup, so that all of its descendants end with the world, and makes it end with the test's thread.
 #[allow(unsafe_code, reason = "std offers the moment between fork and exec only so")]
-fn join_cgroup(command: &mut Command, world: &World) {
+fn join_cgroup(command: &mut Command, world: &World, open_files: Option<u64>) {
     let procs = world.control_group().path().join("cgroup.procs");
     // SAFETY: between fork and exec only async-signal-safe calls may be made: open, write and close through std::fs with a path that was
-    // made before, and prctl and signal. The path's conversion to a C string uses the stack for a path this short.
+    // made before, and prctl, signal, getrlimit and setrlimit. The path's conversion to a C string uses the stack for a path this short.
     unsafe {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             // As a shell at a terminal would start it: under nohup and the like some are ignored, and stay so.
             for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
                 nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
+            }
+            if let Some(soft) = open_files {
+                let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+                setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
             }
             std::fs::write(&procs, "0")
         });
