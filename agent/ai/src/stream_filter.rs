@@ -87,6 +87,13 @@ impl UsageEventFilter {
             at += skip + 1;
             self.line_is_empty = true;
             self.after_carriage_return = piece[at - 1] == b'\r';
+            if !self.passing && self.held.first().unwrap_or(&piece[event]) == &b':' {
+                // A comment before an event: it keeps the client from giving up, so it does not wait for what may be minutes away.
+                self.release(out);
+                event = at;
+                (self.between_events, self.stripped) = (true, false);
+                continue;
+            }
             if ended {
                 self.between_events = true;
                 let fate = self.end_event(&piece[event..at], out);

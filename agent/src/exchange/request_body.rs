@@ -34,6 +34,10 @@ const MOST_HELD_FRAMES: usize = 1024;
 /// A client that pauses for this long in the middle of its body wants the first part of it to be on its way.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// The same, for a body whose length is known and can be held: it is more likely on its way here, and there are servers that take nothing
+/// without a length (RFC 9110 §15.5.12).
+const LONGEST_PAUSE_OF_KNOWN_LENGTH: Duration = Duration::from_millis(500);
+
 /// A request's body as it came from the client.
 pub(super) struct Body(Incoming);
 
@@ -146,6 +150,7 @@ fn may_need_splice(endpoint: Endpoint) -> bool {
 /// that costs a lock and often a system call.
 async fn frame_before_pause(
     incoming: &mut Incoming,
+    pause: Duration,
 ) -> Result<Option<Result<Frame<Bytes>, hyper::Error>>, Elapsed> {
     let mut turns = 0;
     let at_hand = poll_fn(|context| match Pin::new(&mut *incoming).poll_frame(context) {
@@ -159,7 +164,7 @@ async fn frame_before_pause(
     });
     match at_hand.await {
         Some(frame) => Ok(frame),
-        None => timeout(LONGEST_PAUSE, incoming.frame()).await,
+        None => timeout(pause, incoming.frame()).await,
     }
 }
 
@@ -175,8 +180,12 @@ impl Held {
     async fn read(mut incoming: Incoming, seen: &mut Seen) -> Result<Self, Refusal> {
         let mut chunks = Vec::new();
         let mut bytes = 0;
+        let pause = match incoming.size_hint().exact() {
+            Some(length) if length <= MOST_HELD_BYTES as u64 => LONGEST_PAUSE_OF_KNOWN_LENGTH,
+            _ => LONGEST_PAUSE,
+        };
         while bytes < MOST_HELD_BYTES && chunks.len() < MOST_HELD_FRAMES && !incoming.is_end_stream() {
-            let next = match frame_before_pause(&mut incoming).await {
+            let next = match frame_before_pause(&mut incoming, pause).await {
                 Ok(next) => next,
                 // Not before it is known to be permitted, however long that takes the client.
                 Err(_) if seen.permission.as_ref().is_some_and(Permission::is_open) => incoming.frame().await,

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, Response};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use weir_ai::{Dialect, ErrorReply, ResponseScan};
@@ -51,6 +52,8 @@ struct Theirs {
     /// Set where a policy says how long the provider may be silent.
     idle: Option<IdleLimit>,
     dialect: Dialect,
+    /// Only the end of its connection ends it (RFC 9112 §6.3, the last rule).
+    ended_by_close: bool,
 }
 
 /// The provider's answer on its way to the client.
@@ -74,6 +77,12 @@ pub(super) fn observe(
     settlement: &mut Settlement,
 ) -> Result<Response<Answer>, Refusal> {
     let (mut head, incoming) = response.into_parts();
+    let framed = [CONTENT_LENGTH, TRANSFER_ENCODING]
+        .iter()
+        .any(|name| head.headers.contains_key(name));
+    let ended_by_close = head.version <= Version::HTTP_11 && !framed;
+    // The version is a matter of each connection: a server of HTTP/1.0 is no reason to close the client's.
+    head.version = Version::HTTP_11;
     let content_type = text(&head.headers, CONTENT_TYPE);
     let content_encoding = text(&head.headers, CONTENT_ENCODING);
     let stream = has_media_type(content_type, "text/event-stream");
@@ -116,6 +125,7 @@ pub(super) fn observe(
         events,
         idle: idle_limit.map(IdleLimit::new),
         dialect,
+        ended_by_close,
     };
     Ok(Response::from_parts(head, Answer(Source::Body(Box::new(theirs)))))
 }
@@ -136,6 +146,17 @@ fn is_json(content_type: Option<&str>) -> bool {
         .unwrap_or_default()
         .trim();
     essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json")
+}
+
+fn is_unexpected_eof(error: &hyper::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.kind() == io::ErrorKind::UnexpectedEof;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl Answer {
@@ -225,6 +246,7 @@ impl Observed {
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }
+                Some(Err(error)) if self.is_end(&error) => self.end(),
                 Some(Err(error)) => self.broken(error),
                 None => self.end(),
             }
@@ -257,6 +279,12 @@ impl Observed {
         if let Some(events) = &mut self.theirs.events {
             events.push(bytes);
         }
+    }
+
+    /// Whether this is the end after all. Many servers close without TLS's `close_notify`, Python's own among them; clients of OpenSSL
+    /// take that for the end where nothing else tells it. So it is here, unless what was read says that something is missing.
+    fn is_end(&self, error: &hyper::Error) -> bool {
+        self.theirs.ended_by_close && is_unexpected_eof(error) && self.settlement.finished() != Some(false)
     }
 
     fn end(&mut self) {

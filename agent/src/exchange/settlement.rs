@@ -16,7 +16,8 @@ use crate::telemetry::record::{ExchangeRecord, Outcome};
 /// The code of an answer that broke off in the middle.
 pub(super) const TRUNCATED: &str = "weir_upstream_truncated";
 
-/// An exchange under way. Dropped unsettled, its client has gone away: it is settled with what was seen so far.
+/// An exchange under way. Dropped unsettled, its client has gone away: it is settled with what was seen so far, as completed if that
+/// was all.
 pub(super) struct Settlement {
     telemetry: Telemetry,
     began: Instant,
@@ -131,13 +132,19 @@ impl Settlement {
     pub(super) fn complete(&mut self) {
         let reading = self.response.as_ref().map(|response| response.reading());
         match reading {
+            // Before the next: nothing comes behind an error, the stream's last word neither.
+            Some(reading) if reading.error => self.settle(Outcome::Completed, Some("weir_upstream_failed")),
             // Nothing of a stream that cannot be read says how it ended.
             Some(reading) if self.record.stream && !reading.finished && reading.model.is_some() => {
                 self.settle(Outcome::Truncated, Some(TRUNCATED));
             }
-            Some(reading) if reading.error => self.settle(Outcome::Completed, Some("weir_upstream_failed")),
             _ => self.settle(Outcome::Completed, None),
         }
+    }
+
+    /// Whether the answer's own last word has been seen; `None` where nothing of it is read.
+    pub(super) fn finished(&self) -> Option<bool> {
+        Some(self.response.as_ref()?.reading().finished)
     }
 
     /// Books it. What comes after the first call is not booked again.
@@ -170,6 +177,10 @@ impl Settlement {
 
 impl Drop for Settlement {
     fn drop(&mut self) {
-        self.settle(Outcome::ClientGone, None);
+        match self.finished() {
+            // SDKs hang up on the last word of a stream, and don't wait for the end of its bytes.
+            Some(true) => self.complete(),
+            _ => self.settle(Outcome::ClientGone, None),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A provider whose every byte is the test's: HTTP/1.1 over TLS at `free.example`, the address of [`FREE`].
 
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -47,4 +47,14 @@ pub fn accept(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<Served
         stream.conn.complete_io(&mut stream.sock)?;
     }
     Ok(Wire::new(stream))
+}
+
+/// Ends TLS as RFC 8446 §6.1 wants it; without this, dropping the connection ends TCP alone.
+///
+/// # Errors
+/// As the connection's.
+pub fn notify_close(wire: &mut Served) -> io::Result<()> {
+    let stream = wire.stream_mut();
+    stream.conn.send_close_notify();
+    stream.flush()
 }

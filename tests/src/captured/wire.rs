@@ -74,6 +74,11 @@ impl<S: Read + Write> Wire<S> {
         &self.stream
     }
 
+    /// The same, to be written to past this.
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// Sends bytes as they are.
     ///
     /// # Errors

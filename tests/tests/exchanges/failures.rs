@@ -34,8 +34,9 @@ fn fail(world: &World) -> Vec<(Whole, LogLine)> {
 }
 
 /// The same, for a failure before any answer.
-fn fails_with(world: &World, status: u16, wanted: &str) {
-    for (answer, line) in fail(world) {
+fn fails_with(world: &World, status: u16, wanted: &str) -> Vec<Whole> {
+    let (answers, lines): (Vec<_>, Vec<_>) = fail(world).into_iter().unzip();
+    for (answer, line) in answers.iter().zip(lines) {
         assert_eq!(
             (answer.head.status(), code(&answer.json())),
             (status, wanted),
@@ -54,6 +55,7 @@ fn fails_with(world: &World, status: u16, wanted: &str) {
             "weir.usage": "none",
         }));
     }
+    answers
 }
 
 fn resetting(stream: &TcpStream) -> io::Result<()> {
@@ -87,7 +89,10 @@ fn no_tls_at_all() {
 fn nobody_accepts_the_connection() {
     let world = World::new();
     let _blackhole = servers::Blackhole::start("203.0.113.40", 443);
-    fails_with(&world, 504, "weir_upstream_timeout");
+    for answer in fails_with(&world, 504, "weir_upstream_timeout") {
+        assert_eq!(answer.head.header("retry-after"), Some("1"), "it may pass");
+        assert_eq!(answer.head.header("x-should-retry"), None);
+    }
 }
 
 #[test]
@@ -155,13 +160,20 @@ fn a_page_instead_of_an_error() {
         wire.whole()?;
         let page = "<html><h1>503 Service Temporarily Unavailable</h1></html>";
         wire.send(format!(
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}",
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nRetry-After: 7\r\nContent-Length: {}\r\n\r\n{page}",
             page.len()
         ))?;
         wire.rest()?;
         Ok(String::new())
     });
-    fails_with(&world, 503, "weir_upstream_failed");
+    let answers = fails_with(&world, 503, "weir_upstream_failed");
+    for answer in answers {
+        assert_eq!(
+            answer.head.header("retry-after"),
+            Some("7"),
+            "what the provider said"
+        );
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
 mod credentials;
+mod endings;
 mod failures;
 mod framing;
 mod http2;

@@ -127,6 +127,32 @@ fn whole_events_pass_at_once_and_uncopied() {
     assert_eq!(passed[0].as_ptr(), cut.as_ptr());
 }
 
+/// It is there so that the client does not give up waiting for what comes next.
+#[test]
+fn a_comment_does_not_wait_for_an_empty_line() {
+    for pieces in [
+        &[": ping\n"][..],
+        &["data: x\r\r", ": pi", "ng\r", "\n", ":\r\n"],
+        &["data: x\n\n: ping\n"],
+    ] {
+        let mut filter = UsageEventFilter::new();
+        let mut passed = Vec::new();
+        for piece in pieces {
+            filter.push(Bytes::from_static(piece.as_bytes()), &mut |bytes| {
+                passed.extend_from_slice(&bytes)
+            });
+        }
+        assert_eq!(String::from_utf8_lossy(&passed), pieces.concat());
+    }
+    // The event that it stands before is taken out all the same, and what was cut out of one is.
+    assert_eq!(
+        filter_all(&format!(
+            ": ping\r\ndata: {WITH_NULL}\r\n\r\n: ping\r\ndata: {USAGE}\r\n\r\n"
+        )),
+        format!(": ping\r\ndata: {CHUNK}\r\n\r\n: ping\r\n")
+    );
+}
+
 #[test]
 fn a_long_event_passes() {
     for (padding, stripped) in [(EVENT_LIMIT / 2, true), (EVENT_LIMIT, false)] {
