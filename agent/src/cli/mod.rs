@@ -68,3 +68,25 @@ pub fn main() -> ExitCode {
         Command::AwaitCapture(arguments) => await_capture::main(&arguments),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn every_option_is_documented() {
+        let page = include_str!("../../../docs/surface.md");
+        let commands = Arguments::command();
+        for command in commands.get_subcommands() {
+            for option in command.get_arguments().filter(|option| !option.is_hide_set()) {
+                let Some(name) = option.get_long() else { continue };
+                let documented = ["`", " ", "]"]
+                    .iter()
+                    .any(|end| page.contains(&format!("`--{name}{end}")));
+                assert!(documented, "weir {} --{name}", command.get_name());
+            }
+        }
+    }
+}

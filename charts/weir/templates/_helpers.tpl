@@ -40,8 +40,22 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* WEIR_LOG of a program: a level is for Weir's own lines, directives are taken as they are. Call with (dict "root" $ "program" "weir_controller"). */}}
-{{- define "weir.log" -}}
-{{- $level := .root.Values.logLevel -}}
-{{- if contains "=" $level }}{{ $level }}{{ else }}{{ .program }}={{ $level }}{{ end -}}
+{{/* Has the metrics of a component scraped by Prometheus's operator. Call with (dict "root" $ "component" "controller"). */}}
+{{- define "weir.serviceMonitor" -}}
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata:
+  name: weir-{{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "weir.labels" . | nindent 4 }}
+    {{- with .root.Values.serviceMonitor.labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- include "weir.annotations" .root | nindent 2 }}
+spec:
+  selector:
+    matchLabels: {{- include "weir.selectorLabels" . | nindent 6 }}
+  endpoints:
+    - {port: metrics, path: /metrics, interval: {{ .root.Values.serviceMonitor.interval }}}
 {{- end }}

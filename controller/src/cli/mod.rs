@@ -1,14 +1,14 @@
 //! The command line, and how the rooms are put together.
 
+mod log;
 mod wiring;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 use weir_api::Sharing;
 
 use crate::retire::job;
@@ -58,10 +58,10 @@ pub struct Arguments {
     #[arg(long, value_name = "IMAGE")]
     image: String,
     /// Its pull policy.
-    #[arg(long, value_name = "POLICY", default_value = "IfNotPresent")]
+    #[arg(long, value_name = "POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
     image_pull_policy: String,
     /// How long a pod waits until it is captured, where its failure policy lets it start after all.
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration_text)]
     capture_limit: String,
     /// What becomes of workloads' connections while their node's agent is away, where no AIPolicy says so.
     #[arg(long, value_name = "open|closed", default_value = "open")]
@@ -80,6 +80,11 @@ impl Arguments {
     }
 }
 
+/// It goes into pods as it stands here: what is wrong with it has to show here, not there.
+fn duration_text(text: &str) -> Result<String, &'static str> {
+    weir_api::duration(text).map(|_| text.to_owned())
+}
+
 /// A failure policy.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fail {
@@ -92,13 +97,7 @@ pub enum Fail {
 /// The program.
 pub fn main() -> ExitCode {
     let CommandLine { action } = CommandLine::parse();
-    let filter =
-        EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("weir_controller=info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    log::start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -122,5 +121,47 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::CommandLine;
+
+    #[test]
+    fn every_option_is_documented() {
+        let page = include_str!("../../../docs/surface.md");
+        let commands = CommandLine::command();
+        for command in commands.get_subcommands() {
+            for option in command.get_arguments() {
+                let Some(name) = option.get_long() else { continue };
+                let documented = ["`", " "]
+                    .iter()
+                    .any(|end| page.contains(&format!("`--{name}{end}")));
+                assert!(documented, "weir-controller {} --{name}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn what_pods_are_given_is_checked_here() {
+        let refused = |option: &str, value: &str| {
+            let options = [
+                "weir-controller",
+                "serve",
+                "--namespace=w",
+                "--replica=r",
+                "--image=i",
+                option,
+                value,
+            ];
+            CommandLine::command().try_get_matches_from(options).is_err()
+        };
+        assert!(!refused("--capture-limit", "1m30s"));
+        assert!(refused("--capture-limit", "soon"));
+        assert!(!refused("--image-pull-policy", "Never"));
+        assert!(refused("--image-pull-policy", "never"));
     }
 }

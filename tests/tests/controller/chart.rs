@@ -75,15 +75,67 @@ fn no_role_lists_secrets_and_each_rule_says_what_it_is_for() {
     }
 }
 
+/// A monitor finds nothing unless a Service that it selects has a port of its endpoint's name, which a container opens.
+#[test]
+fn monitors_scrape_agents_and_controller() {
+    let documents = documents(&[
+        "serviceMonitor.enabled=true",
+        "serviceMonitor.labels.release=prometheus",
+    ]);
+    let of_kind = |kind: &'static str| documents.iter().filter(move |document| document["kind"] == kind);
+    for workload in of_kind("Deployment").chain(of_kind("DaemonSet")) {
+        let name = &workload["metadata"]["name"];
+        let monitor = of_kind("ServiceMonitor")
+            .find(|monitor| &monitor["metadata"]["name"] == name)
+            .unwrap_or_else(|| panic!("{name} is not scraped"));
+        assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+        let selected = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+        let endpoint = &monitor["spec"]["endpoints"][0];
+        let service = of_kind("Service")
+            .filter(|service| {
+                let labels = service["metadata"]["labels"].as_object().unwrap();
+                selected.iter().all(|(key, value)| labels.get(key) == Some(value))
+            })
+            .find(|service| named(&service["spec"]["ports"], &endpoint["port"]).is_some())
+            .unwrap_or_else(|| panic!("{name}: no Service has the port {endpoint}"));
+        assert_eq!(
+            service["spec"]["selector"],
+            workload["spec"]["selector"]["matchLabels"]
+        );
+        let port = named(&service["spec"]["ports"], &endpoint["port"]).unwrap();
+        let container = &workload["spec"]["template"]["spec"]["containers"][0];
+        let opened = named(&container["ports"], &port["targetPort"]).unwrap();
+        assert_eq!(port["port"], opened["containerPort"]);
+    }
+}
+
+/// That of the list which has this name.
+fn named<'a>(ports: &'a serde_json::Value, name: &serde_json::Value) -> Option<&'a serde_json::Value> {
+    ports
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|port| &port["name"] == name)
+}
+
+fn documents(set: &[&str]) -> Vec<serde_json::Value> {
+    let output = rendered(set);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let manifest = String::from_utf8(output.stdout).unwrap();
+    manifest
+        .split("\n---\n")
+        .map(|text| serde_saphyr::from_str(text).unwrap())
+        .collect()
+}
+
 /// Every port that a container of ours opens is let in by a policy, to somebody in particular, and no port besides.
 #[test]
 fn policies_name_every_port_and_who_may_reach_it() {
-    let output = rendered(&["networkPolicy.apiServerFrom[0].ipBlock.cidr=10.0.0.0/24"]);
-    let manifest = String::from_utf8(output.stdout).unwrap();
-    let documents: Vec<serde_json::Value> = manifest
-        .split("\n---\n")
-        .map(|text| serde_saphyr::from_str(text).unwrap())
-        .collect();
+    let documents = documents(&["networkPolicy.apiServerFrom[0].ipBlock.cidr=10.0.0.0/24"]);
     let of_kind = |kind: &'static str| documents.iter().filter(move |document| document["kind"] == kind);
     let policies: Vec<_> = of_kind("NetworkPolicy").collect();
     for workload in of_kind("Deployment").chain(of_kind("DaemonSet")) {

@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 
 /// Builds what it needs, and measures.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    setup::toolchain()?;
+    setup::bench()?;
     step::say("building weir and the bench for release");
     let root = cache::clone_root();
     step::run(

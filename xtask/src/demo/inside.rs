@@ -105,6 +105,8 @@ fn weir(programs: &Path, folder: &Folder) -> Outcome<Command> {
         .arg(folder.0.join("state"));
     weir.args(["--", "sh", "commands.sh"])
         .env("PATH", format!("{}:{path}", python.join("bin").display()));
+    // Under sudo too the programs run as root: their Python is in root's cache.
+    weir.env_remove("SUDO_UID");
     // Whatever keys this shell has: the programs shall have none. The user's own home holds nothing for them.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().to_ascii_uppercase().contains("KEY") {

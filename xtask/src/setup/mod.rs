@@ -22,6 +22,12 @@ pub(crate) fn demo() -> Outcome {
     clients::python()
 }
 
+/// What the benchmarks need beside the build: networks of their own.
+pub(crate) fn bench() -> Outcome {
+    toolchain()?;
+    packages::install(packages::RUN)
+}
+
 /// What the test cluster is made of: Debian's containerd and the like, and Kubernetes, built.
 pub(crate) fn cluster() -> Outcome {
     packages::install(packages::CLUSTER)?;

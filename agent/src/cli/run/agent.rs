@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use weir_ai::Provider;
-use weir_api::{Auth, Snapshot};
+use weir_api::{Auth, Backend, Snapshot};
 
 use super::signals::BlockedSignals;
 use super::user::RunAs;
@@ -79,6 +79,7 @@ impl Agent {
             pod: None,
             service_account: run_as.name.clone(),
         };
+        snapshot.load().backends().iter().for_each(warn_of_others);
         let on_failure = on_failure(arguments.fail, &snapshot.load(), &workload);
         let services = Services {
             workload: Arc::new(workload),
@@ -143,6 +144,8 @@ impl Agent {
         let with_credential: Vec<Provider> = snapshot
             .backends()
             .iter()
+            // A placeholder for a host that is relayed would leave this machine.
+            .filter(|backend| backend.allowed_namespaces.contains(NAMESPACE))
             .filter(|backend| !matches!(backend.auth, Auth::Passthrough))
             .map(|backend| backend.provider)
             .collect();
@@ -193,6 +196,17 @@ impl Agent {
             tracing::error!("{error}");
         }
         self.telemetry.table()
+    }
+}
+
+/// A backend that the command may not use: its calls would be relayed, with whatever key it has, and nobody would know why.
+fn warn_of_others(backend: &Arc<Backend>) {
+    let Backend { name, namespace, .. } = &**backend;
+    if !backend.allowed_namespaces.contains(NAMESPACE) {
+        tracing::warn!(
+            "AIBackend {namespace}/{name} is not for the command, which is in namespace {NAMESPACE}: put it there, or give it \
+             `allowedNamespaces: {{from: All}}`"
+        );
     }
 }
 
