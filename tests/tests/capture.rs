@@ -41,6 +41,7 @@ fn quic_is_refused_so_that_clients_fall_back() {
             .weir()
             .run(&[probe().as_str(), "datagram", address])
             .assert_exit(0);
+        assert_eq!(finished.stdout.lines().count(), 2, "{}", finished.stdout);
         for (line, kind) in finished.stdout.lines().zip(["unconnected", "connected"]) {
             assert!(
                 refused.iter().any(|word| line == format!("{kind}: {word}")),

@@ -229,6 +229,9 @@ impl Observed {
                     return Poll::Ready(self.last_word());
                 };
                 reshape.finish(&mut self.reshaped);
+                if self.failure.is_none() {
+                    self.theirs.complete(&mut self.settlement);
+                }
                 continue;
             }
             let polled = Pin::new(&mut self.theirs.incoming).poll_frame(context);
@@ -258,11 +261,7 @@ impl Observed {
         if let Some(data) = frame.data_ref() {
             self.settlement.chunk(data);
         }
-        // A client that has read as many bytes as it was promised asks no more: this may be the last we hear of it.
-        if self.theirs.incoming.is_end_stream() {
-            self.end();
-        }
-        match (&mut self.theirs.reshape, frame.into_data()) {
+        let passed = match (&mut self.theirs.reshape, frame.into_data()) {
             (Some(reshape), Ok(data)) => {
                 reshape.push(data, &mut self.reshaped);
                 None
@@ -272,7 +271,12 @@ impl Observed {
                 Some(Frame::data(data))
             }
             (_, Err(trailers)) => Some(trailers),
+        };
+        // A client that has read as many bytes as it was promised asks no more: this may be the last we hear of it.
+        if self.theirs.incoming.is_end_stream() {
+            self.end();
         }
+        passed
     }
 
     fn delivered(&mut self, bytes: &[u8]) {
@@ -287,9 +291,12 @@ impl Observed {
         self.theirs.ended_by_close && is_unexpected_eof(error) && self.settlement.finished() != Some(false)
     }
 
+    /// Nothing more comes from upstream. What has yet to be decoded may turn out to be broken.
     fn end(&mut self) {
         self.ended = true;
-        self.theirs.complete(&mut self.settlement);
+        if !self.theirs.reshape.as_ref().is_some_and(Reshape::has_input) {
+            self.theirs.complete(&mut self.settlement);
+        }
     }
 
     /// The answer broke off. What has come of it goes to the client first.

@@ -19,8 +19,16 @@ fn assert_left_alone(fixture: &Fixture, address: &str) {
 fn loopback_and_link_local() {
     in_namespace(|| {
         ip("address add 169.254.7.7/32 dev lo");
+        // In a new namespace lo is interface 1.
+        ip("address add fe80::7/64 dev lo nodad");
         let fixture = Fixture::open();
-        for address in ["127.0.0.1:443", "127.8.8.8:80", "[::1]:443", "169.254.7.7:80"] {
+        for address in [
+            "127.0.0.1:443",
+            "127.8.8.8:80",
+            "[::1]:443",
+            "169.254.7.7:80",
+            "[fe80::7%1]:443",
+        ] {
             assert_left_alone(&fixture, address);
         }
         assert_eq!(

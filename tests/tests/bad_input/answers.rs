@@ -89,11 +89,18 @@ fn a_stream_that_cannot_be_decoded() {
     );
     let dialer = scripted(&world);
     let mut wire = openai(&world, &dialer);
-    let answer = wire.exchange(chat(STREAM));
-    if let Ok(answer) = answer {
-        assert!(!answer.text().contains("[DONE]"), "{}", answer.text());
-    }
+    let answer = wire.exchange(chat(STREAM)).unwrap();
+    assert!(
+        answer.text().contains("weir_upstream_truncated"),
+        "the client has to see that it broke off: {}",
+        answer.text()
+    );
     drop(wire);
+    let lines = dialer.running().wait_for_exchanges(1);
+    lines
+        .first()
+        .unwrap()
+        .assert(&json!({"weir.outcome": "truncated", "weir.usage": "unread"}));
     finish(&world, dialer, "/v1/models");
 }
 

@@ -36,7 +36,10 @@ fn reject(world: &World, dialer: &Dialer<'_>) -> String {
 #[test]
 fn it_is_told_once_and_relayed_from_then_on() {
     let world = World::new();
-    let dialer = Dialer::start(world.bare_weir().configuration(&configured("Relay")));
+    let other = "---\napiVersion: weir.dev/v1alpha1\nkind: AIBackend\nmetadata: {name: anthropic}\n\
+                 spec: {provider: {anthropic: {}}, auth: {passthrough: {}}}\n";
+    let configuration = configured("Relay") + other;
+    let dialer = Dialer::start(world.bare_weir().configuration(&configuration));
     let told = reject(&world, &dialer);
     // The command's name, the host, and what to do about it.
     for part in ["weir-probe", "api.openai.com", "root.pem", "onUntrusted"] {
@@ -46,7 +49,9 @@ fn it_is_told_once_and_relayed_from_then_on() {
     // Nobody put a key in.
     assert_eq!(wire.exchange(MODELS).unwrap().head.status(), 401);
     drop(wire);
-    // Another host of the same program is terminated as ever; its rejection is not told again.
+    // Another host of the same program is terminated as ever.
+    let another = Greeting::to("api.anthropic.com").on(&world, dialer.connect(OPENAI));
+    drop(another.unwrap());
     let finished = dialer.finish();
     assert_eq!(
         finished.stderr.matches("does not trust").count(),

@@ -8,8 +8,18 @@ use weir_tests::world::World;
 
 use super::{openai, post};
 
+/// What a provider adds to a stream where it was asked for usage.
+const USAGE: &str = "data: {\"model\":\"gpt-4o-mini\",\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7}}\n\n";
+
+/// Whether the request asks for usage.
+fn asks_for_usage(body: &[u8]) -> bool {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    body.pointer("/stream_options/include_usage") == Some(&json!(true))
+}
+
 /// A request of which the second half is sent once the provider has seen the first, and a stream of which the second event is
-/// produced once the client has seen the first.
+/// produced once the client has seen the first. On paths where Weir asks for usage it does so in the half that came late, and takes the event that comes of
+/// it out again.
 fn streams_both_ways(path: &'static str, framing: &str) {
     let world = World::new();
     let (half, event) = (Signal::default(), Signal::default());
@@ -45,6 +55,9 @@ fn streams_both_ways(path: &'static str, framing: &str) {
         wire.send_chunk("data: {\"first\":1}\n\n")?;
         server_event.wait();
         wire.send_chunk("data: {\"second\":2}\n\n")?;
+        if asks_for_usage(&body) {
+            wire.send_chunk(USAGE)?;
+        }
         wire.send_chunk("data: [DONE]\n\n")?;
         wire.send_chunk("")?;
         Ok(String::from_utf8_lossy(&body).into_owned())
@@ -91,10 +104,50 @@ fn streams_both_ways(path: &'static str, framing: &str) {
     let sent: serde_json::Value =
         serde_json::from_str(&sent).unwrap_or_else(|error| panic!("{error}: {sent}"));
     assert_eq!(sent.pointer("/messages/0/content"), Some(&json!("hi")));
-    dialer
-        .finish()
-        .only_exchange()
-        .assert(&json!({"weir.outcome": "completed", "weir.stream": true}));
+    let chat = path == "/v1/chat/completions";
+    assert_eq!(asks_for_usage(sent.to_string().as_bytes()), chat);
+    let output_tokens = if chat { json!(7) } else { json!(null) };
+    dialer.finish().only_exchange().assert(&json!({
+        "weir.outcome": "completed",
+        "weir.stream": true,
+        "gen_ai.usage.output_tokens": output_tokens,
+    }));
+}
+
+/// More than Weir holds to see a request's end, and only there is it seen to be for a stream.
+#[test]
+fn a_long_request_is_asked_for_usage_at_its_end() {
+    let world = World::new();
+    let reports = provider::start(&world, move |mut wire| {
+        let request = wire.whole()?;
+        let asked = asks_for_usage(&request.body);
+        let usage = if asked { USAGE } else { "" };
+        let stream = format!("data: {{\"model\":\"gpt-4o-mini\",\"choices\":[]}}\n\n{usage}data: [DONE]\n\n");
+        wire.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{stream}",
+            stream.len()
+        ))?;
+        Ok(format!("{asked} {}", request.body.len()))
+    });
+    let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
+    let mut wire = openai(&world, &dialer);
+    let prompt = "x".repeat(2 << 20);
+    let body = format!(
+        r#"{{"model":"gpt-4o-mini","messages":[{{"role":"user","content":"{prompt}"}}],"stream":true}}"#
+    );
+    let answer = wire.exchange(post("/v1/chat/completions", &body)).unwrap();
+    assert_eq!(
+        answer.text(),
+        "data: {\"model\":\"gpt-4o-mini\",\"choices\":[]}\n\ndata: [DONE]\n\n"
+    );
+    drop(wire);
+    let added = r#","stream_options":{"include_usage":true}"#.len();
+    assert_eq!(reports.recv().unwrap(), format!("true {}", body.len() + added));
+    dialer.finish().only_exchange().assert(&json!({
+        "weir.outcome": "completed",
+        "gen_ai.usage.input_tokens": 5,
+        "gen_ai.usage.output_tokens": 7,
+    }));
 }
 
 #[test]

@@ -109,3 +109,23 @@ fn the_example_works_as_it_stands_and_its_key_stays_with_weir() {
         .only_exchange()
         .assert(&json!({"weir.outcome": "completed", "weir.usage": "read"}));
 }
+
+/// Its calls are relayed, so a placeholder would reach the provider; and somebody has to say why nothing is put in.
+#[test]
+fn a_backend_of_another_namespace_gives_no_placeholder_and_is_told() {
+    let world = World::new();
+    let elsewhere = include_str!("../../../examples/openai.yaml")
+        .replace("metadata:\n", "metadata:\n  namespace: platform\n");
+    let finished = world
+        .bare_weir()
+        .configuration(&elsewhere)
+        .variable("OPENAI_API_KEY", KEY)
+        .run(&["sh", "-c", "echo \"<$OPENAI_API_KEY>\""])
+        .assert_exit(0);
+    assert_eq!(finished.stdout, "<>\n");
+    assert!(
+        finished.stderr.contains("platform/openai") && finished.stderr.contains("allowedNamespaces"),
+        "{}",
+        finished.stderr
+    );
+}
