@@ -2,7 +2,7 @@
 //! connection is the pod's; or the agent's.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -13,7 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::capture::NetworkNamespace;
+use crate::network_namespace::NetworkNamespace;
 
 /// How long TCP may take to connect. Linux itself would try for two minutes; every SDK has given up by then.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -24,31 +24,46 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(45);
 
 /// Opens TCP connections from one network namespace. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Dialler(Option<Elsewhere>);
+pub struct Dialler(Whence);
 
-#[derive(Clone, Debug)]
-struct Elsewhere {
-    sockets: SocketMaker,
-    namespace: Arc<NetworkNamespace>,
+#[derive(Clone, Debug, Default)]
+enum Whence {
+    #[default]
+    Own,
+    OwnForPods,
+    Elsewhere {
+        sockets: SocketMaker,
+        namespace: Arc<NetworkNamespace>,
+    },
 }
 
 impl Dialler {
     /// Dials from the agent's own network namespace.
     pub fn own() -> Self {
-        Self(None)
+        Self(Whence::Own)
+    }
+
+    /// The same on behalf of pods. What is loopback or link-local there (a cloud's metadata service, say) is none of theirs, and whoever may write
+    /// a backend must not get there by the agent.
+    pub fn own_for_pods() -> Self {
+        Self(Whence::OwnForPods)
     }
 
     /// Dials from another, in which `sockets` makes the sockets.
     pub fn inside(sockets: SocketMaker, namespace: Arc<NetworkNamespace>) -> Self {
-        Self(Some(Elsewhere { sockets, namespace }))
+        Self(Whence::Elsewhere { sockets, namespace })
     }
 
     /// Opens a TCP connection to an address within `limit`, as a relay or below TLS.
     pub(crate) async fn dial(&self, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         let connecting = async {
             match &self.0 {
-                None => TcpStream::connect(address).await,
-                Some(Elsewhere { sockets, namespace }) => {
+                Whence::OwnForPods if is_local(address.ip()) => Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "`dial: Node` reaches no loopback or link-local address: they would be the agent's; use `dial: Pod`",
+                )),
+                Whence::Own | Whence::OwnForPods => TcpStream::connect(address).await,
+                Whence::Elsewhere { sockets, namespace } => {
                     let socket = sockets.make(Arc::clone(namespace), address).await?;
                     TcpSocket::from_std_stream(socket.into()).connect(address).await
                 }
@@ -65,6 +80,15 @@ impl Dialler {
                 .with_interval(Duration::from_secs(15)),
         )?;
         Ok(stream)
+    }
+}
+
+fn is_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local() || address.is_unspecified(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified()
+        }
     }
 }
 
@@ -151,6 +175,31 @@ mod tests {
             (NetworkNamespace::own().expect("this one"), address)
         });
         made.join().expect("no panic")
+    }
+
+    #[tokio::test]
+    async fn what_is_local_to_the_agent_is_not_for_pods() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        for host in [
+            "127.0.0.1",
+            "[::ffff:127.0.0.1]",
+            "0.0.0.0",
+            "169.254.169.254",
+            "[fe80::1]",
+            "[::1]",
+        ] {
+            let address = format!("{host}:{port}").parse().expect("an address");
+            let error = Dialler::own_for_pods()
+                .dial(address, CONNECT_LIMIT)
+                .await
+                .expect_err("refused");
+            assert!(error.to_string().contains("dial: Pod"), "{error}");
+        }
+        let address = listener.local_addr().expect("bound");
+        Dialler::own().dial(address, CONNECT_LIMIT).await.expect("there");
     }
 
     #[tokio::test]

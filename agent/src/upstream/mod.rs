@@ -43,6 +43,14 @@ impl Upstream {
         }
     }
 
+    /// The same for the pods of a node, whose shared connections are dialled [on their behalf](Dialler::own_for_pods).
+    pub fn for_pods(tls: UpstreamTls) -> Self {
+        Self {
+            tls,
+            shared: Arc::new(Pool::new(Dialler::own_for_pods())),
+        }
+    }
+
     /// The pool of the backends that share connections between workloads.
     pub(crate) fn shared_pool(&self) -> &Arc<Pool> {
         &self.shared

@@ -124,7 +124,7 @@ impl<'a> Tenure<'a> {
             capture,
             snapshot: controller.snapshot(),
             telemetry: node.telemetry.clone(),
-            upstream: Arc::new(Upstream::new(UpstreamTls::new(Arc::clone(&node.roots)))),
+            upstream: Arc::new(Upstream::for_pods(UpstreamTls::new(Arc::clone(&node.roots)))),
             terminator: Arc::new(Terminator::new(Leaves::Controller(controller.leaves()))),
             sockets: SocketMaker::start()?,
             connections: node.connections.clone(),
