@@ -28,7 +28,7 @@ pub struct NamespaceIdentity {
 
 impl NamespaceIdentity {
     /// Of a file that stands for a namespace. It may be another's as soon as nothing keeps that one alive.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::from(&metadata))
     }
 }
@@ -71,7 +71,7 @@ impl NetworkNamespace {
     }
 
     /// Does something inside, on a thread of its own that ends with it: no other thread ever stands there.
-    pub(super) fn inside<T: Send>(&self, action: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    pub(crate) fn inside<T: Send>(&self, action: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         thread::scope(|scope| {
             let inside = thread::Builder::new()
                 .name("weir-namespace".to_owned())

@@ -23,7 +23,6 @@ mod error;
 mod heartbeat;
 mod kernel;
 mod listener;
-mod namespace;
 mod node;
 mod origin;
 pub mod pods;
@@ -42,7 +41,6 @@ pub(crate) use sys::links::is_bpffs;
 
 pub use cgroup::{Cgroup, CgroupError, Hierarchy};
 pub use error::CaptureError;
-pub use namespace::{NamespaceIdentity, NetworkNamespace};
 pub use node::{
     NodeCapture, PinnedCapture, PinsIdentity, PodCapture, PodFault, PodListener, PodSandbox, load_programs,
 };

@@ -3,7 +3,6 @@
 pub mod captured;
 mod distrusted;
 mod first_bytes;
-pub(crate) mod host;
 mod http;
 mod relay;
 mod replay;

@@ -115,7 +115,7 @@ fn request_head(bytes: &[u8]) -> Verdict {
                 .iter()
                 .find(|header| header.name.eq_ignore_ascii_case("host"))
                 .and_then(|header| std::str::from_utf8(header.value).ok())
-                .map(|value| super::host::without_port(value).to_ascii_lowercase());
+                .map(|value| crate::exchange::host::without_port(value).to_ascii_lowercase());
             Verdict::PlaintextHttp { host }
         }
         _ => Verdict::Other,

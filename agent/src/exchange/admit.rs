@@ -8,10 +8,10 @@ use weir_ai::{Dialect, Endpoint};
 
 use super::Connection;
 use super::headers::{self, HeaderChanges};
+use super::host;
 use super::prepared::{Credential, Prepared};
 use super::refusal::Refusal;
 use super::request_body::Body;
-use crate::downstream::host;
 use crate::trust::is_placeholder;
 
 /// The longest request head.

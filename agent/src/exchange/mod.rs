@@ -3,6 +3,7 @@
 mod admit;
 mod event_boundary;
 mod headers;
+pub(crate) mod host;
 mod idle;
 mod permission;
 mod prepared;

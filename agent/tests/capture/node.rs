@@ -9,9 +9,10 @@ use std::{
 
 use tokio::{io::AsyncWriteExt, runtime::Runtime};
 use weir_agent::capture::{
-    CaptureSettings, FailurePolicy, NetworkNamespace, NodeCapture, PodCapture, PodSandbox,
+    CaptureSettings, FailurePolicy, NodeCapture, PodCapture, PodSandbox,
     pods::{Found, PodWatch, Pods},
 };
+use weir_agent::network_namespace::NetworkNamespace;
 
 use crate::{
     client::PREFIX,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivateKeyDer};
-use weir_agent::capture::NetworkNamespace;
+use weir_agent::network_namespace::NetworkNamespace;
 
 use crate::{
     pod::Pod,

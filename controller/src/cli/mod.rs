@@ -54,6 +54,9 @@ pub struct Arguments {
         default_value = "/etc/ssl/certs/ca-certificates.crt"
     )]
     public_roots: PathBuf,
+    /// More of these, such as those of a company's own services. Read at the start.
+    #[arg(long, value_name = "FILE")]
+    additional_roots: Option<PathBuf>,
     /// The image that pods run `weir await-capture` from.
     #[arg(long, value_name = "IMAGE")]
     image: String,

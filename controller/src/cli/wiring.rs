@@ -1,5 +1,6 @@
 //! How the rooms are put together: who tells whom, and in which order they begin and end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,9 +47,9 @@ pub(super) enum StartError {
     /// A port is taken, or the like.
     #[error("{0}")]
     Listen(#[from] std::io::Error),
-    /// The public roots can't be read.
-    #[error("--public-roots {file}: {problem}")]
-    PublicRoots {
+    /// What pods are to trust can't be read.
+    #[error("--public-roots, --additional-roots: {file}: {problem}")]
+    Roots {
         /// The file.
         file: String,
         /// What is wrong with it.
@@ -76,7 +77,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Runs the controller until it is told to end.
 pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
-    let public_roots = public_roots(&arguments)?;
+    let roots_for_pods = roots_for_pods(&arguments)?;
     let client = client(&arguments.namespace).await?;
     let ownership = Ownership::find(client.clone()).await?;
     let discovery_listener = serve::listen(arguments.discovery, "the discovery service").await?;
@@ -122,7 +123,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
         ownership.clone(),
         stores.clone(),
         arguments.namespace.clone(),
-        public_roots,
+        roots_for_pods,
         now_roots,
         is_holder.clone(),
     ));
@@ -294,15 +295,24 @@ fn injector(
     })
 }
 
-/// Only the certificates: what else may stand in the file is nobody's business.
-fn public_roots(arguments: &Arguments) -> Result<Arc<str>, StartError> {
-    let error = |problem: String| StartError::PublicRoots {
-        file: arguments.public_roots.display().to_string(),
+/// The roots that pods trust besides ours.
+fn roots_for_pods(arguments: &Arguments) -> Result<Arc<str>, StartError> {
+    let mut roots = certificates(&arguments.public_roots)?;
+    if let Some(file) = &arguments.additional_roots {
+        roots = format!("{}\n{}", roots.trim_end(), certificates(file)?);
+    }
+    Ok(roots.into())
+}
+
+/// A PEM file with at least one certificate.
+fn certificates(file: &Path) -> Result<String, StartError> {
+    let error = |problem: String| StartError::Roots {
+        file: file.display().to_string(),
         problem,
     };
-    let text = std::fs::read_to_string(&arguments.public_roots).map_err(|source| {
+    let text = std::fs::read_to_string(file).map_err(|source| {
         error(format!(
-            "{source}; install ca-certificates, or name a PEM file with the roots that pods are to trust"
+            "{source}; the public roots come with Debian's ca-certificates, or name another PEM file of roots that pods are to trust"
         ))
     })?;
     let count = CertificateDer::pem_slice_iter(text.as_bytes())
@@ -311,5 +321,5 @@ fn public_roots(arguments: &Arguments) -> Result<Arc<str>, StartError> {
     if count == 0 {
         return Err(error("has no certificate (PEM)".to_owned()));
     }
-    Ok(text.into())
+    Ok(text)
 }

@@ -15,7 +15,8 @@ use super::{CaptureError, PodSandbox};
 use crate::capture::attach::{DECIDING, SERVING};
 use crate::capture::pods::PodUid;
 use crate::capture::sys::links::Link;
-use crate::capture::{NetworkNamespace, program, sys};
+use crate::capture::{program, sys};
+use crate::network_namespace::NetworkNamespace;
 
 /// What agents have pinned on this node. Looking changes nothing.
 pub struct PinnedCapture {

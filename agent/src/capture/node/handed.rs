@@ -2,8 +2,9 @@
 
 use std::{io, os::fd::OwnedFd};
 
-use super::super::{NamespaceIdentity, listener::Sockets, pods::PodUid};
+use super::super::{listener::Sockets, pods::PodUid};
 use super::{PodCapture, PodSandbox};
+use crate::network_namespace::NamespaceIdentity;
 
 /// The listener of a captured pod, and which sandbox of the pod it stands in.
 #[derive(Debug)]

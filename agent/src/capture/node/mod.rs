@@ -33,7 +33,6 @@ pub use self::pins::PinsIdentity;
 use self::pins::Pins;
 use super::{
     CaptureCounts, CaptureError, CaptureSettings, CapturedConnection, Cgroup, FailurePolicy,
-    NetworkNamespace,
     attach::{DECIDING, SERVING},
     heartbeat::Heartbeat,
     listener::{Listener, Sockets},
@@ -42,6 +41,7 @@ use super::{
     program,
     sys::{AttachType, links::Link},
 };
+use crate::network_namespace::NetworkNamespace;
 
 /// Where the listener stands in a pod, unless the app has taken the port.
 const PREFERRED_PORT: u16 = 15001;

@@ -9,9 +9,8 @@ use std::{
 };
 
 use super::path::{PodUid, is_class, is_kubepods, pod};
-use crate::capture::{
-    CgroupError, Hierarchy, NetworkNamespace, PodSandbox, cgroup::file_error, namespace::NamespaceIdentity,
-};
+use crate::capture::{CgroupError, Hierarchy, PodSandbox, cgroup::file_error};
+use crate::network_namespace::{NamespaceIdentity, NetworkNamespace};
 
 /// How deep kubelet's pods may begin: `--cgroup-root` is seldom more than one folder.
 const DEEPEST_KUBEPODS: usize = 6;

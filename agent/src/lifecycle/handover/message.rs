@@ -1,7 +1,8 @@
 //! What agents say to each other. Fields keep their numbers for ever: the other side may be of another version.
 
+use crate::capture::PodListener;
 use crate::capture::pods::PodUid;
-use crate::capture::{NamespaceIdentity, PodListener};
+use crate::network_namespace::NamespaceIdentity;
 
 use super::{HandoverError, Identity, PROTOCOL};
 

@@ -13,7 +13,8 @@ use super::message::{Body, Hello, Nothing, Refusal};
 use super::wire::Wire;
 use super::{Answer, Door, HandoverError, Identity, Predecessor, Standby, Visitors, ask};
 use crate::capture::pods::PodUid;
-use crate::capture::{NamespaceIdentity, PinsIdentity, PodListener};
+use crate::capture::{PinsIdentity, PodListener};
+use crate::network_namespace::NamespaceIdentity;
 
 const UIDS: [&str; 2] = [
     "0f5c8f70-1b2d-4b8e-9c70-000000000001",
