@@ -98,6 +98,13 @@ impl Node {
         }
     }
 
+    pub(crate) fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&Node> {
         self.fields()
             .iter()
