@@ -234,7 +234,7 @@ impl Builder {
                 }
                 None => Err(SyntaxError {
                     line,
-                    message: "an alias to what is not complete yet".to_owned(),
+                    message: "an alias to what is not complete yet, or stands in another document".to_owned(),
                 }),
             },
             Event::DocumentStart(_) => {
