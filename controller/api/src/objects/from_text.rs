@@ -193,7 +193,7 @@ impl Reading<'_> {
     fn check(&mut self, document: &Node, schema: &Json, object: &str) -> Option<Place> {
         let mut check = Check::object(document, schema);
         if let Some(metadata) = document.field("metadata") {
-            let rules: [(&str, names::Rule); 2] = [("name", names::subdomain), ("namespace", names::label)];
+            let rules: [(&str, names::Rule); 2] = [("name", names::object), ("namespace", names::label)];
             for (field, rule) in rules {
                 let written = metadata
                     .field(field)
