@@ -153,7 +153,8 @@ impl Configuration {
     /// The providers whose key Weir puts in for workloads of `namespace`, each once, in the order of the table.
     pub fn credentialed(&self, namespace: &str) -> Vec<Provider> {
         let puts_key_in = |backend: &Arc<Backend>| {
-            !matches!(backend.auth, Auth::Passthrough) && backend.allowed_namespaces.contains(namespace)
+            let answers = self.snapshot.hosts_of(backend, namespace).next().is_some();
+            answers && !matches!(backend.auth, Auth::Passthrough)
         };
         let is_served = |provider: &Provider| {
             self.snapshot
