@@ -83,7 +83,7 @@ impl Configuration {
         }
     }
 
-    /// Whether agents and statuses would be told the same by both.
+    /// Whether agents and statuses would be told the same by both, of workloads too: whom a policy targets, and its failure policy, are in no resource of its own.
     pub fn is_as(&self, other: &Self) -> bool {
         let same = |one: &BTreeMap<String, Arc<proto::Resource>>,
                     other: &BTreeMap<String, Arc<proto::Resource>>| {
@@ -100,6 +100,7 @@ impl Configuration {
             && same(&self.credentials, &other.credentials)
             && same(&self.leaves, &other.leaves)
             && self.outcomes == other.outcomes
+            && self.snapshot.policies() == other.snapshot.policies()
     }
 
     /// What policies say of a pod that is there.
@@ -156,6 +157,36 @@ impl Configuration {
             let answers = self.snapshot.hosts_of(backend, namespace).next().is_some();
             answers && !matches!(backend.auth, Auth::Passthrough)
         };
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
+mod tests {
+    use weir_api::{Objects, translate_each};
+
+    use super::*;
+
+    fn configuration(policy: &str) -> Configuration {
+        let mut objects = Objects::default();
+        objects.add_policy("shop", "it", 1, serde_json::from_str(policy).unwrap());
+        let translation = translate_each(&objects);
+        let (snapshot, outcomes) = (translation.snapshot, translation.outcomes);
+        Configuration::new(snapshot, BTreeMap::new(), outcomes, Defaults::default())
+    }
+
+    #[test]
+    fn whom_a_policy_targets_and_how_it_fails_make_a_difference() {
+        let policy = |target: &str, failure: &str| {
+            let rest = format!(r#""models": {{"denied": ["o3"]}}, "failurePolicy": "{failure}"}}"#);
+            configuration(&format!(r#"{{"targetRefs": [{target}], {rest}"#))
+        };
+        let workloads = r#"{"kind": "Workload"}"#;
+        let first = policy(workloads, "Open");
+        assert!(first.is_as(&policy(workloads, "Open")));
+        assert!(!first.is_as(&policy(workloads, "Closed")));
+        let labelled = r#"{"kind": "Workload", "labels": {"app": "checkout"}}"#;
+        assert!(!first.is_as(&policy(labelled, "Open")));
+    }
+}
         let is_served = |provider: &Provider| {
             self.snapshot
                 .backends()
