@@ -19,8 +19,8 @@ pub type Outcomes = BTreeMap<ObjectName, Outcome>;
 /// What holds where no object says otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Defaults {
-    /// Whether workloads' connections are refused while their node's agent is away.
-    pub fail_closed: bool,
+    /// What becomes of workloads' connections while their node's agent is away.
+    pub failure_policy: FailurePolicy,
 }
 
 /// All resources but the workloads, each by its name; and what became of each object.
@@ -114,15 +114,12 @@ impl Configuration {
         let targeting = self.snapshot.targeting(&workload);
         WorkloadPolicies {
             policies: targeting.map(|policy| resource::policy_name(policy)).collect(),
-            failure_policy: match self.failure_policy(&workload) {
-                FailurePolicy::Open => proto::FailurePolicy::Open,
-                FailurePolicy::Closed => proto::FailurePolicy::Closed,
-            },
+            failure_policy: self.failure_policy(&workload).into(),
         }
     }
 
-    /// What becomes of a pod that is about to be made, if it is not captured: `open` or `closed`.
-    pub fn fail_of(&self, namespace: &str, pod: &Json) -> &'static str {
+    /// What becomes of a pod that is about to be made, if it is not captured.
+    pub fn failure_policy_of(&self, namespace: &str, pod: &Json) -> FailurePolicy {
         let text = |value: &Json| value.as_str().map(str::to_owned);
         let labels = pod["metadata"]["labels"].as_object();
         let workload = WorkloadIdentity {
@@ -136,19 +133,13 @@ impl Configuration {
                 .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
                 .collect(),
         };
-        match self.failure_policy(&workload) {
-            FailurePolicy::Open => "open",
-            FailurePolicy::Closed => "closed",
-        }
+        self.failure_policy(&workload)
     }
 
     fn failure_policy(&self, workload: &WorkloadIdentity) -> FailurePolicy {
         self.snapshot
             .failure_policy(workload)
-            .unwrap_or(match self.defaults.fail_closed {
-                true => FailurePolicy::Closed,
-                false => FailurePolicy::Open,
-            })
+            .unwrap_or(self.defaults.failure_policy)
     }
 
     /// The providers whose key Weir puts in for workloads of `namespace`, each once, in the order of the table.
@@ -157,6 +148,15 @@ impl Configuration {
             let answers = self.snapshot.hosts_of(backend, namespace).next().is_some();
             answers && !matches!(backend.auth, Auth::Passthrough)
         };
+        let is_served = |provider: &Provider| {
+            self.snapshot
+                .backends()
+                .iter()
+                .any(|backend| backend.provider == *provider && puts_key_in(backend))
+        };
+        Provider::ALL.iter().copied().filter(is_served).collect()
+    }
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // in a test it is an assertion
@@ -185,14 +185,5 @@ mod tests {
         assert!(!first.is_as(&policy(workloads, "Closed")));
         let labelled = r#"{"kind": "Workload", "labels": {"app": "checkout"}}"#;
         assert!(!first.is_as(&policy(labelled, "Open")));
-    }
-}
-        let is_served = |provider: &Provider| {
-            self.snapshot
-                .backends()
-                .iter()
-                .any(|backend| backend.provider == *provider && puts_key_in(backend))
-        };
-        Provider::ALL.iter().copied().filter(is_served).collect()
     }
 }
