@@ -19,8 +19,8 @@ pub type Outcomes = BTreeMap<ObjectName, Outcome>;
 /// What holds where no object says otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Defaults {
-    /// Whether workloads' connections are refused while their node's agent is away.
-    pub fail_closed: bool,
+    /// What becomes of workloads' connections while their node's agent is away.
+    pub failure_policy: FailurePolicy,
 }
 
 /// All resources but the workloads, each by its name; and what became of each object.
@@ -83,7 +83,7 @@ impl Configuration {
         }
     }
 
-    /// Whether agents and statuses would be told the same by both.
+    /// Whether agents and statuses would be told the same by both, of workloads too: whom a policy targets, and its failure policy, are in no resource of its own.
     pub fn is_as(&self, other: &Self) -> bool {
         let same = |one: &BTreeMap<String, Arc<proto::Resource>>,
                     other: &BTreeMap<String, Arc<proto::Resource>>| {
@@ -100,6 +100,7 @@ impl Configuration {
             && same(&self.credentials, &other.credentials)
             && same(&self.leaves, &other.leaves)
             && self.outcomes == other.outcomes
+            && self.snapshot.policies() == other.snapshot.policies()
     }
 
     /// What policies say of a pod that is there.
@@ -113,15 +114,12 @@ impl Configuration {
         let targeting = self.snapshot.targeting(&workload);
         WorkloadPolicies {
             policies: targeting.map(|policy| resource::policy_name(policy)).collect(),
-            failure_policy: match self.failure_policy(&workload) {
-                FailurePolicy::Open => proto::FailurePolicy::Open,
-                FailurePolicy::Closed => proto::FailurePolicy::Closed,
-            },
+            failure_policy: self.failure_policy(&workload).into(),
         }
     }
 
-    /// What becomes of a pod that is about to be made, if it is not captured: `open` or `closed`.
-    pub fn fail_of(&self, namespace: &str, pod: &Json) -> &'static str {
+    /// What becomes of a pod that is about to be made, if it is not captured.
+    pub fn failure_policy_of(&self, namespace: &str, pod: &Json) -> FailurePolicy {
         let text = |value: &Json| value.as_str().map(str::to_owned);
         let labels = pod["metadata"]["labels"].as_object();
         let workload = WorkloadIdentity {
@@ -135,25 +133,20 @@ impl Configuration {
                 .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
                 .collect(),
         };
-        match self.failure_policy(&workload) {
-            FailurePolicy::Open => "open",
-            FailurePolicy::Closed => "closed",
-        }
+        self.failure_policy(&workload)
     }
 
     fn failure_policy(&self, workload: &WorkloadIdentity) -> FailurePolicy {
         self.snapshot
             .failure_policy(workload)
-            .unwrap_or(match self.defaults.fail_closed {
-                true => FailurePolicy::Closed,
-                false => FailurePolicy::Open,
-            })
+            .unwrap_or(self.defaults.failure_policy)
     }
 
     /// The providers whose key Weir puts in for workloads of `namespace`, each once, in the order of the table.
     pub fn credentialed(&self, namespace: &str) -> Vec<Provider> {
         let puts_key_in = |backend: &Arc<Backend>| {
-            !matches!(backend.auth, Auth::Passthrough) && backend.allowed_namespaces.contains(namespace)
+            let answers = self.snapshot.hosts_of(backend, namespace).next().is_some();
+            answers && !matches!(backend.auth, Auth::Passthrough)
         };
         let is_served = |provider: &Provider| {
             self.snapshot
@@ -162,5 +155,35 @@ impl Configuration {
                 .any(|backend| backend.provider == *provider && puts_key_in(backend))
         };
         Provider::ALL.iter().copied().filter(is_served).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
+mod tests {
+    use weir_api::{Objects, translate_each};
+
+    use super::*;
+
+    fn configuration(policy: &str) -> Configuration {
+        let mut objects = Objects::default();
+        objects.add_policy("shop", "it", 1, serde_json::from_str(policy).unwrap());
+        let translation = translate_each(&objects);
+        let (snapshot, outcomes) = (translation.snapshot, translation.outcomes);
+        Configuration::new(snapshot, BTreeMap::new(), outcomes, Defaults::default())
+    }
+
+    #[test]
+    fn whom_a_policy_targets_and_how_it_fails_make_a_difference() {
+        let policy = |target: &str, failure: &str| {
+            let rest = format!(r#""models": {{"denied": ["o3"]}}, "failurePolicy": "{failure}"}}"#);
+            configuration(&format!(r#"{{"targetRefs": [{target}], {rest}"#))
+        };
+        let workloads = r#"{"kind": "Workload"}"#;
+        let first = policy(workloads, "Open");
+        assert!(first.is_as(&policy(workloads, "Open")));
+        assert!(!first.is_as(&policy(workloads, "Closed")));
+        let labelled = r#"{"kind": "Workload", "labels": {"app": "checkout"}}"#;
+        assert!(!first.is_as(&policy(labelled, "Open")));
     }
 }

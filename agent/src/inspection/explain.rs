@@ -104,17 +104,16 @@ fn find<'a>(namespace: &str, pod: &str, known: &Knowledge<'a>) -> Option<(&'a Po
 fn backends(workload: &PodWorkload, known: &Knowledge<'_>) -> Vec<BackendAnswer> {
     let identity = workload.workload.identity();
     let is_served = workload.treatment == Treatment::Intercepted;
-    let may_use = |backend: &&Arc<Backend>| backend.allowed_namespaces.contains(&identity.namespace);
-    let answer = |backend: &Arc<Backend>| BackendAnswer {
+    // Hosts for which the namespace has a backend of its own are not those of one for all.
+    let answer = |backend: &Arc<Backend>, hosts: Vec<String>| BackendAnswer {
         name: format!("{}/{}", backend.namespace, backend.name),
         provider: backend.provider.field().to_owned(),
-        hosts: backend.hosts.clone(),
-        hosts_without_certificate: backend
-            .hosts
+        hosts_without_certificate: hosts
             .iter()
             .filter(|host| is_served && !(known.has_leaf)(host))
             .cloned()
             .collect(),
+        hosts,
         endpoint: backend
             .endpoint
             .as_ref()
@@ -137,8 +136,11 @@ fn backends(workload: &PodWorkload, known: &Knowledge<'_>) -> Vec<BackendAnswer>
         .snapshot
         .backends()
         .iter()
-        .filter(may_use)
-        .map(answer)
+        .filter_map(|backend| {
+            let hosts = known.snapshot.hosts_of(backend, &identity.namespace);
+            let hosts: Vec<String> = hosts.cloned().collect();
+            (!hosts.is_empty()).then(|| answer(backend, hosts))
+        })
         .collect()
 }
 

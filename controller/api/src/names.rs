@@ -35,7 +35,7 @@ pub(crate) fn host(name: &str) -> Option<String> {
     })
 }
 
-/// Why `name` is no DNS name (RFC 1123 subdomain: the names of hosts and of most Kubernetes objects); `None` if it is one.
+/// Why `name` is no DNS name (RFC 1123 subdomain: a host, the prefix of a label); `None` if it is one.
 pub(crate) fn subdomain(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".to_owned());
@@ -46,7 +46,8 @@ pub(crate) fn subdomain(name: &str) -> Option<String> {
     name.split('.').find_map(label)
 }
 
-/// Why `name` is not the name of a Secret or ConfigMap; `None` if it can be one: a DNS name whose parts may be of any length.
+/// Why `name` is not the name of an object; `None` if it can be one: a DNS name whose parts may be of any length, as the
+/// API server has it.
 pub(crate) fn object(name: &str) -> Option<String> {
     let is_part = |part: &str| {
         let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -6,9 +6,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use prost::Message;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::policy::{Glob, Policy};
 use crate::proto::{self, resource::Body};
@@ -17,13 +17,11 @@ use crate::types::{Dial, OnUntrusted, Operation};
 
 /// The version of a resource: the SHA-256 of its body's encoding, in hexadecimal. Equal bodies have equal versions.
 pub fn version_of(body: &Body) -> String {
-    // A oneof has no encoding of its own: that of a resource which has nothing else.
-    let alone = proto::Resource {
-        body: Some(body.clone()),
-        ..proto::Resource::default()
-    };
+    // As a resource which has nothing else is encoded. Wiped, for it may be a key.
+    let mut encoded = Zeroizing::new(Vec::with_capacity(body.encoded_len()));
+    body.encode(&mut *encoded);
     let mut version = String::with_capacity(64);
-    for byte in Sha256::digest(alone.encode_to_vec()) {
+    for byte in Sha256::digest(encoded.as_slice()) {
         let _ = write!(version, "{byte:02x}"); // writing to a String cannot fail
     }
     version

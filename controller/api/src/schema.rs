@@ -29,7 +29,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("spec.provider.bedrock", "this provider is not supported yet"),
     ("spec.provider.gemini", "this provider is not supported yet"),
     ("spec.provider.vertexai", "this provider is not supported yet"),
-    ("status", "is written by Weir, not by you: leave it out"),
 ];
 
 /// What to say of a missing field, beyond that it is missing.
@@ -92,6 +91,9 @@ impl Check {
     fn node(&mut self, node: &Node, schema: &Json, path: &str) {
         self.lines.insert(path.to_owned(), node.line);
         let schema = without_null(schema);
+        if *schema == Json::Bool(true) {
+            return; // anything
+        }
         if let Some(choices) = choices(schema) {
             return self.choice(node, &choices, path);
         }
@@ -153,8 +155,18 @@ impl Check {
         let free = schema
             .get("additionalProperties")
             .filter(|schema| schema.is_object());
+        let without_effect = schema.get("x-without-effect").and_then(Json::as_array);
+        let is_without_effect = |name: &str| {
+            without_effect
+                .into_iter()
+                .flatten()
+                .any(|known| known.as_str() == Some(name))
+        };
         for field in node.fields() {
             let path = below(&field.name);
+            if is_without_effect(&field.name) {
+                continue;
+            }
             if let Some(schema) = properties.and_then(|known| known.get(&field.name)).or(free) {
                 self.node(&field.value, schema, &path);
             } else if let Some(message) = entry(NOT_YET, &path) {

@@ -16,7 +16,7 @@ pub struct Snapshot {
     hosts: BTreeSet<String>,
     /// Backends that every namespace may use, by host.
     everywhere: HashMap<String, Arc<Backend>>,
-    /// Backends that some namespaces alone may use, by namespace, then host.
+    /// Backends that some namespaces alone may use, by namespace, then host. There these go before those for every namespace.
     /// Two maps rather than one keyed by a pair: a `(String, String)` key cannot be looked up by two `&str` without allocating.
     in_namespace: HashMap<String, HashMap<String, Arc<Backend>>>,
     /// The older first.
@@ -47,7 +47,7 @@ impl Snapshot {
         Self::new(backends, Vec::new())
     }
 
-    /// Indexes backends, each of which has the policies that target it, and all policies. That no namespace sees two backends for one host is for the caller to have checked: here the later one wins.
+    /// Indexes backends, each of which has the policies that target it, and all policies. That no two are for one host and the same callers is for the caller to have checked: here the later one wins.
     pub(crate) fn new(backends: impl IntoIterator<Item = Backend>, policies: Vec<Arc<Policy>>) -> Self {
         let mut snapshot = Self {
             policies,
@@ -60,19 +60,16 @@ impl Snapshot {
                 hosts,
                 ..
             } = &mut snapshot;
-            let indexes: Vec<&mut HashMap<String, Arc<Backend>>> = match &backend.allowed_namespaces {
-                AllowedNamespaces::All => vec![everywhere],
+            let answer_in = |index: &mut HashMap<String, Arc<Backend>>| {
+                let hosts = backend.hosts.iter();
+                index.extend(hosts.map(|host| (host.clone(), Arc::clone(&backend))));
+            };
+            match &backend.allowed_namespaces {
+                AllowedNamespaces::All => answer_in(everywhere),
                 AllowedNamespaces::Named(names) => {
                     for name in names {
-                        in_namespace.entry(name.clone()).or_default();
+                        answer_in(in_namespace.entry(name.clone()).or_default());
                     }
-                    let may_use = |(namespace, index)| names.contains(namespace).then_some(index);
-                    in_namespace.iter_mut().filter_map(may_use).collect()
-                }
-            };
-            for index in indexes {
-                for host in &backend.hosts {
-                    index.insert(host.clone(), Arc::clone(&backend));
                 }
             }
             hosts.extend(backend.hosts.iter().cloned());
@@ -87,6 +84,20 @@ impl Snapshot {
             .get(namespace)
             .and_then(|hosts| hosts.get(host))
             .or_else(|| self.everywhere.get(host))
+    }
+
+    /// The hosts for which `backend` answers to workloads of `namespace`: none where they may not use it, and none for which a backend of their own does.
+    pub fn hosts_of<'a>(
+        &'a self,
+        backend: &'a Backend,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a String> {
+        let answers =
+            |found: &Arc<Backend>| found.namespace == backend.namespace && found.name == backend.name;
+        backend
+            .hosts
+            .iter()
+            .filter(move |host| self.backend(namespace, host).is_some_and(answers))
     }
 
     /// Whether some backend answers for `host` (lower-case, no port) to workloads of `namespace`, also where it is not here because they

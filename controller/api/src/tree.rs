@@ -98,6 +98,13 @@ impl Node {
         }
     }
 
+    pub(crate) fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&Node> {
         self.fields()
             .iter()
@@ -136,9 +143,10 @@ pub(crate) struct SyntaxError {
 pub(crate) fn read(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
     let mut builder = Builder::default();
     // A byte order mark is no part of the text; some editors write one.
-    for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for event in Parser::new_from_str(text) {
         if let Err(error) = event
-            .map_err(syntax_error)
+            .map_err(|error| syntax_error(&error, text))
             .and_then(|(event, span)| builder.take(event, span))
         {
             return (builder.documents, Some(error));
@@ -147,10 +155,17 @@ pub(crate) fn read(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
     (builder.documents, None)
 }
 
-fn syntax_error(error: ScanError) -> SyntaxError {
+fn syntax_error(error: &ScanError, text: &str) -> SyntaxError {
+    let at = error.marker().index();
+    // `{apiKey: ${KEY}}`: to YAML a `$`, and a map that begins behind it.
+    let is_variable = at > 0 && text.chars().skip(at - 1).take(2).eq(['$', '{']);
+    let mend = match is_variable {
+        true => "; within braces or brackets put a variable in quotes: \"${NAME}\"",
+        false => "",
+    };
     SyntaxError {
         line: error.marker().line(),
-        message: format!("not valid YAML: {}", error.info()),
+        message: format!("not valid YAML: {}{mend}", error.info()),
     }
 }
 
@@ -219,7 +234,7 @@ impl Builder {
                 }
                 None => Err(SyntaxError {
                     line,
-                    message: "an alias to what is not complete yet".to_owned(),
+                    message: "an alias to what is not complete yet, or stands in another document".to_owned(),
                 }),
             },
             Event::DocumentStart(_) => {

@@ -27,5 +27,5 @@ pub use policy::{
 #[cfg(feature = "kubernetes")]
 pub use status::{AIBackendStatus, AIPolicyStatus};
 
-pub(crate) use document::{ConfigMap, Document, Metadata, SecretShape};
+pub(crate) use document::{ConfigMap, Document, ListShape, Metadata, SecretShape};
 pub(crate) use rules::KEPT_HEADERS;

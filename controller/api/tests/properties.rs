@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // in a test it is an assertion
 
 use proptest::prelude::*;
-use weir_api::{Problems, load};
+use weir_api::{Objects, Problems, Translation, load, translate_each};
 
 fn load_one(text: &str) -> Result<weir_api::Snapshot, Problems> {
     load([("weir.yaml", text)], &|_| {
@@ -159,4 +159,112 @@ fn nesting_and_aliases_are_bounded() {
     }
     let error = load_one(&laughs).unwrap_err().to_string();
     assert!(error.contains("more than 100000 values"), "{error}");
+}
+
+/// A backend, of which there may be others for its hosts.
+#[derive(Debug, Clone)]
+struct Given {
+    namespace: &'static str,
+    for_all: bool,
+    hosts: Vec<&'static str>,
+    creation: i64,
+}
+
+impl Given {
+    /// Whether some namespace would not know which of the two to take.
+    fn is_in_the_way_of(&self, other: &Self) -> bool {
+        let same_callers = self.namespace == other.namespace || (self.for_all && other.for_all);
+        same_callers && self.hosts.iter().any(|host| other.hosts.contains(host))
+    }
+}
+
+const NAMESPACES: [&str; 4] = ["bank", "platform", "shop", "system"];
+const HOSTS: [&str; 4] = ["a.example", "b.example", "c.example", "d.example"];
+
+fn given() -> impl Strategy<Value = Given> {
+    let namespace = proptest::sample::select(&NAMESPACES);
+    let hosts = proptest::sample::subsequence(&HOSTS, 1..=2);
+    (namespace, any::<bool>(), hosts, 1..4i64).prop_map(|(namespace, for_all, hosts, creation)| Given {
+        namespace,
+        for_all,
+        hosts,
+        creation,
+    })
+}
+
+fn translated(all: &[Given]) -> Translation {
+    let mut objects = Objects::default();
+    for (index, given) in all.iter().enumerate() {
+        let from = if given.for_all { "All" } else { "Same" };
+        let spec = serde_json::json!({
+            "provider": {"openai": {}},
+            "auth": {"passthrough": {}},
+            "hosts": given.hosts,
+            "allowedNamespaces": {"from": from},
+        });
+        let spec = serde_json::from_value(spec).unwrap();
+        objects.add_backend(given.namespace, &format!("b{index:02}"), given.creation, spec);
+    }
+    translate_each(&objects)
+}
+
+/// Who answers to that namespace for that host, as an index.
+fn answering(translation: &Translation, namespace: &str, host: &str) -> Option<usize> {
+    let backend = translation.snapshot.backend(namespace, host)?;
+    backend.name[1..].parse().ok()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+    /// Accepted are those alone that no older accepted one is in the way of, and each namespace is answered by its own one of these, or else by the one for all.
+    #[test]
+    fn the_older_has_a_host_and_its_own_go_before_those_for_all(all in proptest::collection::vec(given(), 0..12)) {
+        let translation = translated(&all);
+        let mut by_age: Vec<usize> = (0..all.len()).collect();
+        by_age.sort_by_key(|&index| (all[index].creation, all[index].namespace, index));
+        let mut accepted: Vec<usize> = Vec::new();
+        for index in by_age {
+            if !accepted.iter().any(|&older| all[older].is_in_the_way_of(&all[index])) {
+                accepted.push(index);
+            }
+        }
+        for (name, outcome) in &translation.outcomes {
+            let index: usize = name.name[1..].parse().unwrap();
+            prop_assert_eq!(outcome.accepted.is_ok(), accepted.contains(&index), "{} {:?}", name, outcome);
+        }
+        for namespace in NAMESPACES {
+            for host in HOSTS {
+                let find = |is_it: &dyn Fn(&Given) -> bool| {
+                    let mut found = accepted.iter().copied();
+                    found.find(|&index| all[index].hosts.contains(&host) && is_it(&all[index]))
+                };
+                let own = find(&|given| given.namespace == namespace);
+                let wanted = own.or_else(|| find(&|given| given.for_all));
+                prop_assert_eq!(answering(&translation, namespace, host), wanted);
+            }
+        }
+    }
+
+    /// What a namespace keeps to itself, however old, changes nothing for anybody else.
+    #[test]
+    fn a_namespace_decides_for_itself_alone(
+        mut all in proptest::collection::vec(given(), 0..8),
+        mut intruders in proptest::collection::vec(given(), 1..4),
+    ) {
+        let before = translated(&all);
+        for intruder in &mut intruders {
+            (intruder.namespace, intruder.for_all, intruder.creation) = ("intruder", false, 0);
+        }
+        all.extend(intruders);
+        let after = translated(&all);
+        for (name, outcome) in &before.outcomes {
+            prop_assert_eq!(outcome, &after.outcomes[name]);
+        }
+        for namespace in NAMESPACES {
+            for host in HOSTS {
+                prop_assert_eq!(answering(&before, namespace, host), answering(&after, namespace, host));
+            }
+        }
+    }
 }

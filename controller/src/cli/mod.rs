@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use weir_api::Sharing;
+use weir_api::{FailurePolicy, Sharing};
 
 use crate::retire::job;
 
@@ -68,7 +68,7 @@ pub struct Arguments {
     capture_limit: String,
     /// What becomes of workloads' connections while their node's agent is away, where no AIPolicy says so.
     #[arg(long, value_name = "open|closed", default_value = "open")]
-    fail: Fail,
+    fail: FailurePolicy,
     /// A namespace whose backends may say `allowedNamespaces: {from: All}`; may be given more than once. Without any, those of all may.
     #[arg(long = "sharing-namespace", value_name = "NAME")]
     sharing_namespaces: Vec<String>,
@@ -86,15 +86,6 @@ impl Arguments {
 /// It goes into pods as it stands here: what is wrong with it has to show here, not there.
 fn duration_text(text: &str) -> Result<String, &'static str> {
     weir_api::duration(text).map(|_| text.to_owned())
-}
-
-/// A failure policy.
-#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fail {
-    /// They go where the app dialled, past Weir.
-    Open,
-    /// They are refused.
-    Closed,
 }
 
 /// The program.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Arguments, Fail};
+use super::Arguments;
 use crate::configuration::{Configuration, Defaults};
 use crate::discovery::Service;
 use crate::discovery::agents::Agents;
@@ -96,7 +96,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     tasks.spawn(order::run(client.clone(), ownership.clone(), order));
     tasks.spawn(root::run(client.clone(), ownership.clone(), roots));
     let defaults = Defaults {
-        fail_closed: arguments.fail == Fail::Closed,
+        failure_policy: arguments.fail,
     };
     tasks.spawn(cluster::configure(
         client.clone(),
@@ -288,7 +288,7 @@ fn injector(
         Some(Injection {
             image: image.clone(),
             image_pull_policy: pull_policy.clone(),
-            fail: configuration.fail_of(namespace, pod),
+            failure_policy: configuration.failure_policy_of(namespace, pod),
             limit: limit.clone(),
             providers: configuration.credentialed(namespace),
         })

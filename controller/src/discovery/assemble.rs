@@ -1,6 +1,6 @@
 //! What one node's agent is given: its pods, and only what those may use. This is where it is decided who gets which key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use weir_api::proto;
@@ -60,11 +60,12 @@ pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>
             resources.insert(Key::new(kind, name), Arc::clone(resource));
         }
     };
+    let own = Own::of(configuration);
     for (name, resource) in &configuration.backends {
         let Some(Body::Backend(backend)) = &resource.body else {
             continue;
         };
-        if !may_be_used_by_any(backend, &namespaces) {
+        if !own.is_used_by_any(backend, &namespaces) {
             continue;
         }
         add(proto::Kind::Backend, name, &configuration.backends);
@@ -97,15 +98,9 @@ pub fn without_workloads(mut resources: Resources) -> Resources {
 /// The hosts that backends answer for in a namespace.
 fn coverage(configuration: &Configuration, namespace: &str) -> Body {
     let namespaces = BTreeSet::from([namespace]);
-    let backends = configuration
-        .backends
-        .values()
-        .filter_map(|resource| match &resource.body {
-            Some(Body::Backend(backend)) => Some(backend),
-            _ => None,
-        });
-    let hosts: BTreeSet<String> = backends
-        .filter(|backend| may_be_used_by_any(backend, &namespaces))
+    let own = Own::of(configuration);
+    let hosts: BTreeSet<String> = backends(configuration)
+        .filter(|backend| own.is_used_by_any(backend, &namespaces))
         .flat_map(|backend| backend.hosts.iter().cloned())
         .collect();
     Body::Coverage(proto::Coverage {
@@ -113,14 +108,44 @@ fn coverage(configuration: &Configuration, namespace: &str) -> Body {
     })
 }
 
-fn may_be_used_by_any(backend: &proto::Backend, namespaces: &BTreeSet<&str>) -> bool {
-    match &backend.allowed_namespaces {
-        Some(allowed) if allowed.all => !namespaces.is_empty(),
-        Some(allowed) => allowed
-            .names
-            .iter()
-            .any(|name| namespaces.contains(name.as_str())),
-        None => false,
+fn backends(configuration: &Configuration) -> impl Iterator<Item = &proto::Backend> {
+    let resources = configuration.backends.values();
+    resources.filter_map(|resource| match &resource.body {
+        Some(Body::Backend(backend)) => Some(backend),
+        _ => None,
+    })
+}
+
+/// For which hosts a namespace has a backend of its own, which goes before those for all: namespace and host.
+struct Own<'a>(HashSet<(&'a str, &'a str)>);
+
+impl<'a> Own<'a> {
+    fn of(configuration: &'a Configuration) -> Self {
+        let named = backends(configuration).filter_map(|backend| {
+            let allowed = backend.allowed_namespaces.as_ref()?;
+            (!allowed.all).then_some((backend, allowed))
+        });
+        let each = named.flat_map(|(backend, allowed)| {
+            let of_namespace = |name| backend.hosts.iter().map(move |host| (name, host.as_str()));
+            allowed.names.iter().map(String::as_str).flat_map(of_namespace)
+        });
+        Self(each.collect())
+    }
+
+    /// Whether a call of any of `namespaces` can come to the backend. One that is for all may be of no use to any: then its key is not sent.
+    fn is_used_by_any(&self, backend: &proto::Backend, namespaces: &BTreeSet<&str>) -> bool {
+        let reaches = |namespace: &&str| {
+            let mut hosts = backend.hosts.iter();
+            hosts.any(|host| !self.0.contains(&(*namespace, host.as_str())))
+        };
+        match &backend.allowed_namespaces {
+            Some(allowed) if allowed.all => namespaces.iter().any(reaches),
+            Some(allowed) => {
+                let mut names = allowed.names.iter();
+                names.any(|name| namespaces.contains(name.as_str()))
+            }
+            None => false,
+        }
     }
 }
 

@@ -108,6 +108,29 @@ fn a_node_gets_what_its_pods_may_use_and_nothing_else() {
     assert_eq!(names(&resources, proto::Kind::Workload), ["uid-of-shop"]);
 }
 
+/// Beside a backend of the namespace's own for the same hosts, the key of the one for all is of no use there.
+#[test]
+fn a_key_that_no_call_would_be_sent_with_stays_away() {
+    let configuration = configuration(vec![
+        backend("system", "openai", everyone(), &["a/0"]),
+        backend("shop", "openai", only("shop"), &["a/1"]),
+    ]);
+    let given = |namespaces: &[&str]| {
+        let workloads = namespaces.iter();
+        let workloads: Vec<_> = workloads
+            .map(|namespace| workload(namespace, proto::Intercept::Enabled, true, &[]))
+            .collect();
+        let resources = assemble(&configuration, &workloads);
+        let backends = names(&resources, proto::Kind::Backend);
+        assert_eq!(backends, names(&resources, proto::Kind::Credential));
+        assert_eq!(names(&resources, proto::Kind::Leaf), ["openai.example"]);
+        backends.join(" ")
+    };
+    assert_eq!(given(&["shop"]), "shop/openai");
+    assert_eq!(given(&["bank"]), "system/openai");
+    assert_eq!(given(&["bank", "shop"]), "shop/openai system/openai");
+}
+
 #[test]
 fn a_node_whose_pods_use_nothing_gets_no_key() {
     let configuration = configuration(vec![backend("system", "shared", everyone(), &["a/0"])]);

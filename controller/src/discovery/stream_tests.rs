@@ -19,6 +19,7 @@ struct Scene {
 impl Scene {
     fn new(order: Order) -> Self {
         let backend = proto::Backend {
+            hosts: vec!["api.openai.com".to_owned()],
             allowed_namespaces: Some(proto::AllowedNamespaces {
                 all: true,
                 names: Vec::new(),

@@ -1,12 +1,12 @@
-//! Root → name-constrained intermediate → leaves. Pure: what is made depends on the root, the hosts and the time that is given.
+//! Root → name-constrained intermediate → leaf. Pure: what is made depends on the root, the host and the time that is given.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256,
+    SigningKey,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -15,11 +15,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::{Zeroize, Zeroizing};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
 const ROOT_LIFETIME: Duration = Duration::from_secs(3652 * 24 * 3600); // ten years
-/// Each replica makes one of its own and keeps its key in memory, so it need not outlive the leaves by much.
-const INTERMEDIATE_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-const LEAF_LIFETIME: Duration = DAY;
+const LEAF_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Clocks of nodes and pods differ; a certificate from the future is refused everywhere.
 const BACKDATED: Duration = HOUR;
 
@@ -109,38 +106,34 @@ impl Authority {
         &self.certificate
     }
 
-    /// An authority below this one that can vouch for `hosts`, and for nothing else: whoever stole its key could pretend to be an AI
-    /// provider, but not a bank. (RFC 5280 §4.2.1.10: a permitted name permits its subdomains too, and a form of name that is not
-    /// mentioned is permitted altogether, wherefore addresses are excluded.)
-    pub fn intermediate(
-        &self,
-        hosts: &BTreeSet<String>,
-        now: SystemTime,
-    ) -> Result<Intermediate, AuthorityError> {
-        let lifetime = INTERMEDIATE_LIFETIME.min(self.left(now));
+    /// A certificate for `host`, and the intermediate that has signed it.
+    pub fn leaf(&self, host: &str, now: SystemTime) -> Result<Leaf, AuthorityError> {
+        self.leaf_below(host, host, now)
+    }
+
+    /// A certificate for `host` by an intermediate that can vouch for `permitted`, and for nothing else. (RFC 5280 §4.2.1.10: a permitted name permits
+    /// its subdomains too, and a form of name that is not mentioned is permitted altogether, wherefore addresses are excluded.)
+    ///
+    /// Each leaf has an intermediate of its own. One for all hosts would grow with what any namespace writes, until no TLS handshake could carry it, and
+    /// tell every pod what hosts there are in the cluster. Its key has nothing else to sign, and is gone when this returns.
+    fn leaf_below(&self, permitted: &str, host: &str, now: SystemTime) -> Result<Leaf, AuthorityError> {
+        let lifetime = LEAF_LIFETIME.min(self.left(now));
         let mut parameters = authority_parameters("Weir intermediate", 0, now, lifetime);
         parameters.name_constraints = Some(NameConstraints {
-            // Without a single permitted name all would be: `.invalid` is nobody's (RFC 2606).
-            permitted_subtrees: match hosts.is_empty() {
-                true => vec![GeneralSubtree::DnsName("invalid".to_owned())],
-                false => hosts.iter().cloned().map(GeneralSubtree::DnsName).collect(),
-            },
+            permitted_subtrees: vec![GeneralSubtree::DnsName(permitted.to_owned())],
             excluded_subtrees: vec![
                 GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
                 GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
             ],
         });
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = parameters.signed_by(&key, &self.issuer)?.der().clone();
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
-        Ok(Intermediate {
-            authority: Self {
-                issuer,
-                certificate,
-                not_after: now + lifetime,
-            },
-            hosts: hosts.clone(),
-            renew_at: now + lifetime / 2,
+        let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let intermediate = parameters.signed_by(&key, &self.issuer);
+        let issuer = Issuer::from_params(&parameters, &key);
+        let certificate = server_certificate(&issuer, &[host.to_owned()], lifetime, now);
+        key.zeroize();
+        Ok(Leaf {
+            certificate: certificate?,
+            intermediate: intermediate?.der().clone(),
         })
     }
 
@@ -151,37 +144,7 @@ impl Authority {
         lifetime: Duration,
         now: SystemTime,
     ) -> Result<ServerCertificate, AuthorityError> {
-        let lifetime = lifetime.min(self.left(now));
-        let mut parameters = CertificateParams::new(names)?;
-        parameters.distinguished_name = DistinguishedName::new();
-        if let Some(name) = names.first().filter(|name| name.len() <= 64) {
-            // The longest CN of X.520. Without one the names stand, then critical, in the SAN alone.
-            parameters
-                .distinguished_name
-                .push(DnType::CommonName, name.as_str());
-        }
-        parameters.not_before = (now - BACKDATED).into();
-        parameters.not_after = (now + lifetime).into();
-        // Python 3.13's VERIFY_X509_STRICT wants all of RFC 5280: AKI, SKI (which rcgen writes only with an explicit
-        // basicConstraints), and key usages that say what the key is for.
-        parameters.is_ca = IsCa::ExplicitNoCa;
-        parameters.use_authority_key_identifier_extension = true;
-        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let signed = parameters.signed_by(&key, &self.issuer);
-        let private_key = Zeroizing::new(key.serialize_der());
-        let private_key_pem = Zeroizing::new(key.serialize_pem());
-        key.zeroize();
-        let certificate = signed?;
-        Ok(ServerCertificate {
-            certificate_pem: certificate.pem(),
-            certificate: certificate.der().clone(),
-            private_key,
-            private_key_pem,
-            not_after: now + lifetime,
-            renew_at: now + lifetime / 2,
-        })
+        server_certificate(&self.issuer, names, lifetime.min(self.left(now)), now)
     }
 
     fn left(&self, now: SystemTime) -> Duration {
@@ -205,30 +168,50 @@ pub struct ServerCertificate {
     pub renew_at: SystemTime,
 }
 
-/// An authority for some hosts alone. Its key is in the memory of this replica, and nowhere else.
-#[derive(Debug)]
-pub struct Intermediate {
-    authority: Authority,
-    hosts: BTreeSet<String>,
-    renew_at: SystemTime,
+/// What is shown for a host.
+pub struct Leaf {
+    /// The host's.
+    pub certificate: ServerCertificate,
+    /// What stands behind it in the chain: the authority that has signed it, signed by the root.
+    pub intermediate: CertificateDer<'static>,
 }
 
-impl Intermediate {
-    /// Whether it can vouch for all of `hosts`, for no other, and is in the first half of its life.
-    pub fn serves(&self, hosts: &BTreeSet<String>, now: SystemTime) -> bool {
-        self.hosts == *hosts && now < self.renew_at
+fn server_certificate(
+    issuer: &Issuer<'_, impl SigningKey>,
+    names: &[String],
+    lifetime: Duration,
+    now: SystemTime,
+) -> Result<ServerCertificate, AuthorityError> {
+    let mut parameters = CertificateParams::new(names)?;
+    parameters.distinguished_name = DistinguishedName::new();
+    if let Some(name) = names.first().filter(|name| name.len() <= 64) {
+        // The longest CN of X.520. Without one the names stand, then critical, in the SAN alone.
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, name.as_str());
     }
-
-    /// A certificate for one of its hosts.
-    pub fn leaf(&self, host: &str, now: SystemTime) -> Result<ServerCertificate, AuthorityError> {
-        self.authority
-            .server_certificate(&[host.to_owned()], LEAF_LIFETIME, now)
-    }
-
-    /// Its certificate: what stands behind the leaf in a chain.
-    pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.authority.certificate
-    }
+    parameters.not_before = (now - BACKDATED).into();
+    parameters.not_after = (now + lifetime).into();
+    // Python 3.13's VERIFY_X509_STRICT wants all of RFC 5280: AKI, SKI (which rcgen writes only with an explicit
+    // basicConstraints), and key usages that say what the key is for.
+    parameters.is_ca = IsCa::ExplicitNoCa;
+    parameters.use_authority_key_identifier_extension = true;
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let signed = parameters.signed_by(&key, issuer);
+    let private_key = Zeroizing::new(key.serialize_der());
+    let private_key_pem = Zeroizing::new(key.serialize_pem());
+    key.zeroize();
+    let certificate = signed?;
+    Ok(ServerCertificate {
+        certificate_pem: certificate.pem(),
+        certificate: certificate.der().clone(),
+        private_key,
+        private_key_pem,
+        not_after: now + lifetime,
+        renew_at: now + lifetime / 2,
+    })
 }
 
 fn authority_parameters(

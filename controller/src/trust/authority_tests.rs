@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -6,27 +5,17 @@ use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{ServerName, UnixTime};
-use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
-use super::{Authority, Intermediate, ServerCertificate, new_root};
+use super::{Authority, Leaf, new_root};
 
 fn root(now: SystemTime) -> Authority {
     let new = new_root("Weir root", 1, now).expect("a root");
     Authority::from_pem(new.certificate_pem.as_bytes(), new.key_pem.as_bytes()).expect("reads what it wrote")
 }
 
-fn hosts(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(|&name| name.to_owned()).collect()
-}
-
 /// As a client of rustls would verify it.
-fn verify(
-    root: &Authority,
-    intermediate: &Intermediate,
-    leaf: &ServerCertificate,
-    host: &str,
-    now: SystemTime,
-) -> Result<(), rustls::Error> {
+fn verify(root: &Authority, leaf: &Leaf, host: &str, now: SystemTime) -> Result<(), rustls::Error> {
     let mut store = RootCertStore::empty();
     store.add(root.certificate().clone()).expect("a root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -35,14 +24,9 @@ fn verify(
         .expect("a verifier");
     let now = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970"));
     let name = ServerName::try_from(host.to_owned()).expect("a name");
+    let intermediates = [leaf.intermediate.clone()];
     verifier
-        .verify_server_cert(
-            &leaf.certificate,
-            &[intermediate.certificate().clone()],
-            &name,
-            &[],
-            now,
-        )
+        .verify_server_cert(&leaf.certificate.certificate, &intermediates, &name, &[], now)
         .map(|_| ())
 }
 
@@ -50,60 +34,68 @@ fn verify(
 fn a_leaf_is_good_for_its_host_for_a_day() {
     let now = SystemTime::now();
     let root = root(now);
-    let intermediate = root
-        .intermediate(&hosts(&["api.openai.com", "api.x.ai"]), now)
-        .expect("minted");
-    let leaf = intermediate.leaf("api.openai.com", now).expect("minted");
-    verify(&root, &intermediate, &leaf, "api.openai.com", now).expect("trusted");
-    verify(&root, &intermediate, &leaf, "api.x.ai", now).expect_err("another's name");
+    let leaf = root.leaf("api.openai.com", now).expect("minted");
+    verify(&root, &leaf, "api.openai.com", now).expect("trusted");
+    verify(&root, &leaf, "api.x.ai", now).expect_err("another's name");
     let later = now + Duration::from_secs(25 * 3600);
-    verify(&root, &intermediate, &leaf, "api.openai.com", later).expect_err("over");
-    assert_eq!(leaf.renew_at, now + Duration::from_secs(12 * 3600));
+    verify(&root, &leaf, "api.openai.com", later).expect_err("over");
+    assert_eq!(leaf.certificate.renew_at, now + Duration::from_secs(12 * 3600));
 }
 
 #[test]
-fn an_intermediate_vouches_for_nothing_beyond_the_hosts_of_policies() {
+fn an_intermediate_vouches_for_nothing_beyond_its_host() {
     let now = SystemTime::now();
     let root = root(now);
-    let constrained = root
-        .intermediate(&hosts(&["api.openai.com"]), now)
-        .expect("minted");
-    for host in ["bank.example", "openai.com", "192.0.2.1", "2001:db8::1"] {
-        let leaf = constrained
-            .leaf(host, now)
+    for host in [
+        "bank.example",
+        "openai.com",
+        "api.x.ai",
+        "192.0.2.1",
+        "2001:db8::1",
+    ] {
+        let leaf = root
+            .leaf_below("api.openai.com", host, now)
             .expect("nothing keeps the key's holder from signing");
-        verify(&root, &constrained, &leaf, host, now).expect_err(host);
+        verify(&root, &leaf, host, now).expect_err(host);
     }
-    let of_nothing = root.intermediate(&BTreeSet::new(), now).expect("minted");
-    let leaf = of_nothing.leaf("api.openai.com", now).expect("minted");
-    verify(&root, &of_nothing, &leaf, "api.openai.com", now).expect_err("no host, no trust");
 }
 
 #[test]
 fn constraints_are_critical_and_the_path_ends_at_the_intermediate() {
     let now = SystemTime::now();
-    let intermediate = root(now)
-        .intermediate(&hosts(&["api.openai.com"]), now)
-        .expect("minted");
-    let (_, parsed) = X509Certificate::from_der(intermediate.certificate()).expect("parses");
-    let constraints = parsed
+    let leaf = root(now).leaf("api.openai.com", now).expect("minted");
+    let (_, parsed) = X509Certificate::from_der(&leaf.intermediate).expect("parses");
+    let (critical, constraints) = parsed
         .extensions()
         .iter()
-        .find(|extension| matches!(extension.parsed_extension(), ParsedExtension::NameConstraints(_)))
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::NameConstraints(constraints) => Some((extension.critical, constraints)),
+            _ => None,
+        })
         .expect("there");
-    assert!(constraints.critical);
+    assert!(critical);
+    let permitted: Vec<_> = constraints
+        .permitted_subtrees
+        .iter()
+        .flatten()
+        .map(|subtree| &subtree.base)
+        .collect();
+    assert_eq!(permitted, [&GeneralName::DNSName("api.openai.com")]);
     let basic = parsed.basic_constraints().expect("parses").expect("there");
     assert_eq!(basic.value.path_len_constraint, Some(0));
 }
 
+/// So that a key which signed one leaf signs no other.
 #[test]
-fn it_is_made_anew_when_hosts_change_and_at_half_its_life() {
+fn each_leaf_has_an_intermediate_of_its_own() {
     let now = SystemTime::now();
-    let first = hosts(&["api.openai.com"]);
-    let intermediate = root(now).intermediate(&first, now).expect("minted");
-    assert!(intermediate.serves(&first, now));
-    assert!(!intermediate.serves(&hosts(&["api.openai.com", "api.x.ai"]), now));
-    assert!(!intermediate.serves(&first, now + Duration::from_secs(4 * 24 * 3600)));
+    let root = root(now);
+    let [one, other] = [(), ()].map(|()| root.leaf("api.openai.com", now).expect("minted"));
+    let mixed = Leaf {
+        intermediate: other.intermediate,
+        ..one
+    };
+    verify(&root, &mixed, "api.openai.com", now).expect_err("signed by another key");
 }
 
 #[test]
@@ -111,11 +103,11 @@ fn nothing_outlives_its_root() {
     let now = SystemTime::now();
     let root = root(now);
     let near_the_end = root.not_after() - Duration::from_secs(3600);
-    let intermediate = root
-        .intermediate(&hosts(&["api.openai.com"]), near_the_end)
-        .expect("minted");
-    let leaf = intermediate.leaf("api.openai.com", near_the_end).expect("minted");
-    assert!(leaf.not_after <= root.not_after());
+    let leaf = root.leaf("api.openai.com", near_the_end).expect("minted");
+    assert!(leaf.certificate.not_after <= root.not_after());
+    let (_, intermediate) = X509Certificate::from_der(&leaf.intermediate).expect("parses");
+    let end: SystemTime = intermediate.validity().not_after.to_datetime().into();
+    assert!(end <= root.not_after());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use weir_api::proto;
 use weir_api::proto::resource::Body;
 
-use super::authority::{Authority, AuthorityError, Intermediate};
+use super::authority::{Authority, AuthorityError};
 
 /// Leaves by host, as resources that are ready to be sent.
 pub type LeafResources = BTreeMap<String, Arc<proto::Resource>>;
@@ -15,7 +15,6 @@ pub type LeafResources = BTreeMap<String, Arc<proto::Resource>>;
 /// Keeps a leaf for each host.
 #[derive(Debug, Default)]
 pub struct Leaves {
-    intermediate: Option<Intermediate>,
     leaves: BTreeMap<String, Kept>,
 }
 
@@ -36,21 +35,10 @@ impl Leaves {
     ) -> Result<LeafResources, AuthorityError> {
         self.leaves
             .retain(|host, kept| hosts.contains(host) && now < kept.renew_at);
-        let missing: Vec<&String> = hosts
-            .iter()
-            .filter(|host| !self.leaves.contains_key(*host))
-            .collect();
-        if !missing.is_empty() {
-            let kept = self.intermediate.take();
-            let intermediate = match kept.filter(|kept| kept.serves(hosts, now)) {
-                Some(kept) => kept,
-                None => root.intermediate(hosts, now)?,
-            };
-            for host in missing {
-                let kept = mint(&intermediate, host, now)?;
-                self.leaves.insert(host.clone(), kept);
+        for host in hosts {
+            if !self.leaves.contains_key(host) {
+                self.leaves.insert(host.clone(), mint(root, host, now)?);
             }
-            self.intermediate = Some(intermediate);
         }
         Ok(self
             .leaves
@@ -70,20 +58,21 @@ impl Leaves {
     }
 }
 
-fn mint(intermediate: &Intermediate, host: &str, now: SystemTime) -> Result<Kept, AuthorityError> {
-    let leaf = intermediate.leaf(host, now)?;
-    let not_after = leaf
+fn mint(root: &Authority, host: &str, now: SystemTime) -> Result<Kept, AuthorityError> {
+    let leaf = root.leaf(host, now)?;
+    let (certificate, intermediate) = (leaf.certificate, leaf.intermediate);
+    let not_after = certificate
         .not_after
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let body = Body::Leaf(proto::Leaf {
-        chain: vec![leaf.certificate.to_vec(), intermediate.certificate().to_vec()],
-        private_key: leaf.private_key.to_vec(),
+        chain: vec![certificate.certificate.to_vec(), intermediate.to_vec()],
+        private_key: certificate.private_key.to_vec(),
         not_after: not_after.as_secs().try_into().unwrap_or(i64::MAX),
     });
     Ok(Kept {
         resource: Arc::new(weir_api::resource::resource(host, body)),
-        renew_at: leaf.renew_at,
+        renew_at: certificate.renew_at,
     })
 }
 
@@ -116,6 +105,32 @@ mod tests {
         let other = leaves.update(&root, &hosts(&["b.example"]), now).unwrap();
         assert_eq!(other.keys().collect::<Vec<_>>(), ["b.example"]);
         assert_eq!(other["b.example"].version, both["b.example"].version);
+    }
+
+    /// Whatever the other namespaces write: what a pod is shown is as long as its own host makes it, and says nothing of theirs.
+    #[test]
+    fn a_chain_names_its_own_host_alone_and_does_not_grow() {
+        let name = |number: u32| {
+            let label = "x".repeat(60);
+            format!("host-{number:03}.{label}.{label}.{label}.{label}")
+        };
+        let hosts: BTreeSet<String> = (0..320).map(name).collect();
+        assert!(hosts.iter().all(|host| host.len() == 252));
+        let (root, now) = (root(), SystemTime::now());
+        let leaves = Leaves::default().update(&root, &hosts, now).unwrap();
+        assert_eq!(leaves.len(), 320);
+        for (host, resource) in &leaves {
+            let Some(Body::Leaf(leaf)) = &resource.body else {
+                panic!("no leaf");
+            };
+            let chain = leaf.chain.concat();
+            assert!(chain.len() < 2048, "{}", chain.len());
+            let mut named = chain
+                .windows(5)
+                .enumerate()
+                .filter(|(_, bytes)| bytes == b"host-");
+            assert!(named.all(|(at, _)| chain[at..].starts_with(host.as_bytes())));
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::secrets::{Data, SecretError, Verdict, data, ensure, value};
 use crate::names::ROOT_SECRET;
 use crate::watch::follow::follow;
 
-/// One authority stands below it: each replica's intermediate.
+/// One authority stands between it and a leaf: the intermediate.
 const PATH_LENGTH: u8 = 1;
 const RETRIED_AFTER: Duration = Duration::from_secs(5);
 

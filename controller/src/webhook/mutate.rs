@@ -5,6 +5,7 @@
 
 use serde_json::{Value as Json, json};
 use weir_ai::Provider;
+use weir_api::FailurePolicy;
 use weir_api::environment::{PLACEHOLDER_KEY, TRUST_VARIABLES, placeholder_variables};
 use weir_api::java;
 
@@ -20,8 +21,8 @@ pub struct Injection {
     pub image: String,
     /// Its pull policy, such as `IfNotPresent`.
     pub image_pull_policy: String,
-    /// `open` or `closed`: whether a pod that is not captured starts after all.
-    pub fail: &'static str,
+    /// Whether a pod that is not captured starts after all.
+    pub failure_policy: FailurePolicy,
     /// How long it waits for that, such as `30s`.
     pub limit: String,
     /// The providers whose key Weir puts in for the pod's namespace.
@@ -143,7 +144,7 @@ fn capture_check(injection: &Injection) -> Json {
         "image": injection.image,
         "imagePullPolicy": injection.image_pull_policy,
         "command": ["weir", "await-capture"],
-        "args": ["--fail", injection.fail, "--limit", injection.limit],
+        "args": ["--fail", injection.failure_policy.name(), "--limit", injection.limit],
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "capabilities": {"drop": ["ALL"]},

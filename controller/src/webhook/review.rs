@@ -59,13 +59,15 @@ pub fn answer(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // in a test it is an assertion
 mod tests {
+    use weir_api::FailurePolicy;
+
     use super::*;
 
     fn injection(namespace: &str, _: &Json) -> Option<Injection> {
         (namespace == "shop").then(|| Injection {
             image: "weir:1".to_owned(),
             image_pull_policy: "IfNotPresent".to_owned(),
-            fail: "open",
+            failure_policy: FailurePolicy::Open,
             limit: "30s".to_owned(),
             providers: Vec::new(),
         })

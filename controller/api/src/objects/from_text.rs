@@ -11,7 +11,7 @@ use crate::problem::{Problem, Problems, suggestion};
 use crate::schema::{self, Check, FieldProblem, short};
 use crate::secret::{self, Environment};
 use crate::tree::{self, Node};
-use crate::types::{AIBackendSpec, AIPolicySpec, ConfigMap, Document, Metadata, SecretShape};
+use crate::types::{AIBackendSpec, AIPolicySpec, ConfigMap, Document, ListShape, Metadata, SecretShape};
 use crate::{API_VERSION, DEFAULT_NAMESPACE, names};
 
 /// Reads the objects of one text: YAML of one or several documents. `environment` is asked for the variables that Secrets name.
@@ -51,10 +51,11 @@ pub(crate) fn parse_what_can_be(
 }
 
 /// Kinds that have their own schema here, with their versions.
-const KINDS: [(&str, &str); 4] = [
+const KINDS: [(&str, &str); 5] = [
     ("AIBackend", API_VERSION),
     ("AIPolicy", API_VERSION),
     ("ConfigMap", "v1"),
+    ("List", "v1"),
     ("Secret", "v1"),
 ];
 /// Kinds that Weir will know.
@@ -63,6 +64,7 @@ const LATER_KINDS: [&str; 2] = ["Gateway", "HTTPRoute"];
 static BACKEND: LazyLock<Json> = LazyLock::new(schema::of::<Document<AIBackendSpec>>);
 static POLICY: LazyLock<Json> = LazyLock::new(schema::of::<Document<AIPolicySpec>>);
 static CONFIG_MAP: LazyLock<Json> = LazyLock::new(schema::of::<ConfigMap>);
+static LIST: LazyLock<Json> = LazyLock::new(schema::of::<ListShape>);
 static SECRET: LazyLock<Json> = LazyLock::new(schema::of::<SecretShape>);
 
 struct Reading<'a> {
@@ -88,7 +90,8 @@ impl Reading<'_> {
             .field("metadata")
             .is_some_and(|metadata| metadata.field("name").is_some());
         let kind = document.field("kind").and_then(Node::text).unwrap_or_default();
-        self.objects.has_unknown |= !has_name || !KINDS.iter().any(|(known, _)| *known == kind);
+        let is_known = KINDS.iter().any(|(known, _)| *known == kind);
+        self.objects.has_unknown |= !is_known || (!has_name && kind != "List");
         if document.kind() != tree::Kind::Map {
             let message = format!("must be an object (a map), not {}", document.kind().describe());
             return self.say(document.line, None, "", message);
@@ -152,7 +155,19 @@ impl Reading<'_> {
                     self.objects.config_maps.push(located);
                 }
             }
+            "List" => self.list(document, &object),
             _ => self.secret(document, object),
+        }
+    }
+
+    /// Each item as if it stood in the file by itself.
+    fn list(&mut self, list: &Node, object: &str) {
+        if self.check(list, &LIST, object).is_none() {
+            self.objects.has_unknown = true;
+            return;
+        }
+        for item in list.field("items").map(Node::items).unwrap_or_default() {
+            self.document(item);
         }
     }
 
@@ -178,7 +193,7 @@ impl Reading<'_> {
     fn check(&mut self, document: &Node, schema: &Json, object: &str) -> Option<Place> {
         let mut check = Check::object(document, schema);
         if let Some(metadata) = document.field("metadata") {
-            let rules: [(&str, names::Rule); 2] = [("name", names::subdomain), ("namespace", names::label)];
+            let rules: [(&str, names::Rule); 2] = [("name", names::object), ("namespace", names::label)];
             for (field, rule) in rules {
                 let written = metadata
                     .field(field)

@@ -139,13 +139,9 @@ impl Translator<'_> {
         let below = |name: &str| format!("{field}.{name}");
         let namespace = target.namespace.as_deref().unwrap_or(&located.namespace);
         let rules: [(&str, Option<&str>, names::Rule); 3] = [
-            ("name", target.name.as_deref(), names::subdomain),
+            ("name", target.name.as_deref(), names::object),
             ("namespace", target.namespace.as_deref(), names::label),
-            (
-                "serviceAccount",
-                target.service_account.as_deref(),
-                names::subdomain,
-            ),
+            ("serviceAccount", target.service_account.as_deref(), names::object),
         ];
         let before = self.own_problems();
         for (name, written, rule) in rules {

@@ -114,7 +114,7 @@ fn the_older_backend_has_the_host_whatever_the_order() {
                 Err(problems) => assert_eq!(
                     problems[0].in_status_of(&name.to_string()),
                     format!(
-                        "spec.hosts: `api.openai.com` is answered for already by AIBackend default/{oldest}, which is older, and a namespace can see both: take the host out of one of them"
+                        "spec.hosts: `api.openai.com` is answered for already by AIBackend default/{oldest}, which is older, and both are of one namespace: take the host out of one of them"
                     )
                 ),
             }

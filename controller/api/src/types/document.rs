@@ -1,12 +1,30 @@
 //! Objects as a file has them: what stands around `spec`, and the kinds that are Kubernetes' own.
+//!
+//! `kubectl get -o yaml` gives back more than was written. What the API server has put in is taken without effect, whatever it is: `x-without-effect`.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What the API server, and controllers, write into `metadata`.
+const OF_THE_API_SERVER: [&str; 11] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 /// What every object has: as far as a file needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-without-effect" = OF_THE_API_SERVER))]
 pub(crate) struct Metadata {
     /// The object's name: a DNS name in lower case.
     pub(crate) name: String,
@@ -24,6 +42,7 @@ pub(crate) struct Metadata {
 /// An object of Weir's own as a whole.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-without-effect" = ["status"]))]
 #[allow(dead_code, reason = "some fields are read by the derived schema alone")]
 pub(crate) struct Document<Spec> {
     /// `weir.dev/v1alpha1`.
@@ -39,6 +58,7 @@ pub(crate) struct Document<Spec> {
 /// A Kubernetes `ConfigMap`, as far as a file needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-without-effect" = ["binaryData"]))]
 pub(crate) struct ConfigMap {
     /// `v1`.
     pub(crate) api_version: String,
@@ -68,4 +88,14 @@ pub(crate) struct SecretShape {
     string_data: BTreeMap<String, String>,
     r#type: Option<String>,
     immutable: Option<bool>,
+}
+
+/// The shape of a Kubernetes `List`, as `kubectl get -o yaml` writes several objects. Only its schema is used: each item is read by its own kind.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", extend("x-without-effect" = ["metadata"]))]
+#[allow(dead_code, reason = "read by the derived schema alone")]
+pub(crate) struct ListShape {
+    api_version: String,
+    kind: String,
+    items: Vec<serde_json::Value>,
 }

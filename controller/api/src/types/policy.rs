@@ -1,9 +1,12 @@
 //! `AIPolicy`: what is allowed, what is changed on the way, and how long to wait.
 
+use std::str::FromStr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{self, Rule, validations};
+use crate::proto;
 
 /// `spec` of an `AIPolicy`: what those whom it targets may ask for, what is changed on the way, and how long to wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -263,4 +266,34 @@ pub enum FailurePolicy {
     Open,
     /// They are refused.
     Closed,
+}
+
+impl FailurePolicy {
+    /// As command lines and log lines have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl FromStr for FailurePolicy {
+    type Err = String;
+
+    /// The failure policy of that [`name`](Self::name); or what it must be.
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = [Self::Open, Self::Closed];
+        let found = known.into_iter().find(|policy| policy.name() == name);
+        found.ok_or_else(|| "must be `open` or `closed`".to_owned())
+    }
+}
+
+impl From<FailurePolicy> for proto::FailurePolicy {
+    fn from(policy: FailurePolicy) -> Self {
+        match policy {
+            FailurePolicy::Open => Self::Open,
+            FailurePolicy::Closed => Self::Closed,
+        }
+    }
 }

@@ -7,7 +7,7 @@ fn injection() -> Injection {
     Injection {
         image: "weir:1".to_owned(),
         image_pull_policy: "IfNotPresent".to_owned(),
-        fail: "open",
+        failure_policy: FailurePolicy::Open,
         limit: "30s".to_owned(),
         providers: vec![Provider::OpenAi],
     }
