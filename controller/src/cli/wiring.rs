@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::{Client, Config};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value as Json;
@@ -14,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Arguments, Fail};
+use crate::client::client;
 use crate::configuration::{Configuration, Defaults};
 use crate::discovery::Service;
 use crate::discovery::agents::Agents;
@@ -77,7 +77,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Runs the controller until it is told to end.
 pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     let public_roots = public_roots(&arguments)?;
-    let client = client(&arguments.namespace).await?;
+    let client = client(&arguments.namespace).await.map_err(StartError::Client)?;
     let ownership = Ownership::find(client.clone()).await?;
     let discovery_listener = serve::listen(arguments.discovery, "the discovery service").await?;
     let webhook_listener = serve::listen(arguments.webhook, "the webhook").await?;
@@ -219,8 +219,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     // The agents are told to go elsewhere, and readiness says that nobody is to come any more.
     ending.send_replace(true);
     lease.abort();
-    if let Err(error) = lease::release(client, &arguments.replica).await {
-        tracing::debug!("the Lease can't be given back: {error}");
+    let released = tokio::time::timeout(LAST_WORDS, lease::release(client, &arguments.replica)).await;
+    if !matches!(released, Ok(Ok(()))) {
+        tracing::debug!("the Lease can't be given back: {released:?}");
     }
     tokio::time::sleep(LAST_WORDS).await;
     Ok(())
@@ -228,7 +229,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
 
 /// Has all pods released.
 pub(super) async fn retire(arguments: &job::Arguments) -> Result<(), RetireFailure> {
-    let client = client(&arguments.namespace).await?;
+    let client = client(&arguments.namespace).await.map_err(StartError::Client)?;
     Ok(job::run(client, arguments).await?)
 }
 
@@ -247,16 +248,6 @@ async fn terminated(tasks: &mut JoinSet<()>) -> Result<(), StartError> {
             Err(StartError::Listen(std::io::Error::other(format!("a part of the controller has ended: {why}"))))
         }
     }
-}
-
-async fn client(namespace: &str) -> Result<Client, StartError> {
-    // Which of the cryptographic providers that may be linked in: ours.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut configuration = Config::infer()
-        .await
-        .map_err(|error| StartError::Client(error.to_string()))?;
-    configuration.default_namespace = namespace.to_owned();
-    Client::try_from(configuration).map_err(|error| StartError::Client(error.to_string()))
 }
 
 fn serving(secret: &'static str, service: &str, namespace: &str) -> Arc<Serving> {

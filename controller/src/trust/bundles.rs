@@ -10,7 +10,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::watcher;
 use kube::{Client, ResourceExt};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -21,6 +21,7 @@ use weir_api::java;
 
 use super::owner::{MANAGED_BY, Ownership};
 use super::root::Roots;
+use crate::client::watching;
 use crate::names::{BUNDLE_KEY, CONTROLLER, FIELD_MANAGER, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP};
 use crate::watch::cluster::namespaces;
 use crate::watch::pod::{self, Asked};
@@ -81,7 +82,7 @@ fn present(client: &Client, tasks: &mut JoinSet<()>) -> (Store<ConfigMap>, watch
     let writer = Writer::default();
     let store = writer.as_reader();
     let (changed, changes) = watch::channel(0);
-    let configuration = watcher::Config::default()
+    let configuration = watching()
         .fields(&format!("metadata.name={TRUST_CONFIG_MAP}"))
         .page_size(20);
     let events = watcher(Api::<ConfigMap>::all(client.clone()), configuration).modify(|map| {
