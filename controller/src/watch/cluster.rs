@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use weir_api::{Objects, Sharing, translate_each};
 
 use super::debounce::Pace;
+use super::follow::Seen;
 use super::pod::{self, Asked};
 use super::references::{Content, Name, Reference, References};
 use super::stores::Stores;
@@ -125,11 +126,17 @@ fn objects(stores: &Stores, references: &mut References, sharing: &Sharing) -> O
     references.follow(&wanted);
     for (reference, content) in references.contents()? {
         match (reference, content) {
-            (Reference::Secret(at), Some(Content::Secret(data))) => {
+            (Reference::Secret(at), Seen::There(Content::Secret(data))) => {
                 objects.add_secret(&at.namespace, &at.name, (*data).clone());
             }
-            (Reference::ConfigMap(at), Some(Content::ConfigMap(data))) => {
+            (Reference::ConfigMap(at), Seen::There(Content::ConfigMap(data))) => {
                 objects.add_config_map(&at.namespace, &at.name, (*data).clone());
+            }
+            (Reference::Secret(at), Seen::Forbidden) => {
+                objects.add_forbidden("Secret", &at.namespace, &at.name);
+            }
+            (Reference::ConfigMap(at), Seen::Forbidden) => {
+                objects.add_forbidden("ConfigMap", &at.namespace, &at.name);
             }
             _ => {}
         }
