@@ -107,7 +107,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     ));
     tasks.spawn(cluster::place(
         stores.clone(),
-        arguments.namespace.clone(),
+        arguments.exempt(),
         now_configuration.clone(),
         workloads.clone(),
     ));
@@ -121,7 +121,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
         client.clone(),
         ownership.clone(),
         stores.clone(),
-        arguments.namespace.clone(),
+        arguments.exempt(),
         public_roots,
         now_roots,
         is_holder.clone(),
@@ -192,7 +192,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     let pods = KnownPods {
         pods: stores.pods.clone(),
         namespaces: stores.namespaces,
-        own_namespace: arguments.namespace.clone(),
+        exempt: arguments.exempt(),
     };
     let authenticator = Authenticator::new(client.clone(), arguments.namespace.clone(), stores.pods);
     let discovery_tls = serve::tls(discovery_certificate, &[b"h2"])?;
@@ -265,12 +265,12 @@ fn injector(
     configuration: watch::Receiver<Option<Arc<Configuration>>>,
     ordered: order::Ordered,
 ) -> Injector {
-    let (own_namespace, image) = (arguments.namespace.clone(), arguments.image.clone());
+    let (exempt, image) = (arguments.exempt(), arguments.image.clone());
     let pull_policy = arguments.image_pull_policy.clone();
     let limit = arguments.capture_limit.clone();
     Arc::new(move |namespace: &str, pod: &Json| {
         let is_to_retire = ordered.borrow().as_ref().is_some_and(order::Order::is_to_retire);
-        if namespace == own_namespace || is_to_retire {
+        if is_to_retire || exempt.contains(namespace) {
             return None;
         }
         // A controller that has only just begun knows no backends yet: a pod without placeholders is better than one without our root.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use weir_api::{Objects, Sharing, translate_each};
 
 use super::debounce::Pace;
+use super::exempt::Exempt;
 use super::follow::Seen;
 use super::pod::{self, Asked};
 use super::references::{Content, Name, Reference, References};
@@ -153,7 +154,7 @@ fn created(object: &impl Resource) -> i64 {
 /// Keeps the workloads. Never returns.
 pub async fn place(
     stores: Stores,
-    own_namespace: String,
+    exempt: Exempt,
     mut configuration: watch::Receiver<Option<Arc<Configuration>>>,
     workloads: NodeWorkloads,
 ) {
@@ -169,7 +170,7 @@ pub async fn place(
         pace.pass(async || {
             let namespaces = namespaces(&stores);
             let pods = stores.pods.state();
-            workloads.publish(by_node(&pods, &namespaces, &own_namespace, |pod| {
+            workloads.publish(by_node(&pods, &namespaces, &exempt, |pod| {
                 now.workload_policies(pod)
             }));
         })
