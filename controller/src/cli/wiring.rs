@@ -71,6 +71,12 @@ pub(super) enum RetireFailure {
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// An agent opens one a connection; the next may overlap with it.
 const STREAMS: u32 = 8;
+/// Agents that are connected at once: Kubernetes takes 5,000 nodes, and an agent has a second connection while it is asked to explain a pod.
+const AGENTS: usize = 8192;
+/// What of a stream is here before anybody has looked at its token.
+const WINDOW_BYTES: u32 = 32 * 1024;
+/// Connections to the webhook: an API server has one or two.
+const API_SERVERS: usize = 64;
 /// Agents that are gone without a word are noticed within this.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
@@ -176,7 +182,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
 
     let webhook_tls = serve::tls(webhook_certificate, &[b"h2", b"http/1.1"])?;
     let (accepted, webhook_connections) = mpsc::channel(1);
-    tasks.spawn(serve::accept(webhook_listener, webhook_tls, accepted));
+    tasks.spawn(serve::accept(
+        webhook_listener,
+        webhook_tls,
+        API_SERVERS,
+        accepted,
+    ));
     tasks.spawn(webhook::serve(
         webhook_connections,
         injector(&arguments, now_configuration.clone(), ordered.clone()),
@@ -197,9 +208,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     let authenticator = Authenticator::new(client.clone(), arguments.namespace.clone(), stores.pods);
     let discovery_tls = serve::tls(discovery_certificate, &[b"h2"])?;
     let (accepted, discovery_connections) = mpsc::channel(1);
-    tasks.spawn(serve::accept(discovery_listener, discovery_tls, accepted));
+    tasks.spawn(serve::accept(discovery_listener, discovery_tls, AGENTS, accepted));
     let discovery = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(STREAMS * WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(Service::server(authenticator, sources, pods))
