@@ -15,12 +15,18 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::configuration::Configuration;
 use crate::discovery::agents::Agents;
 
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// A connection is for one question, and is over by then.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+/// Connections that are open at once: whoever opens many and says nothing can take no more than these.
+const CONNECTIONS: usize = 256;
+/// A question has no body, and a head of some hundred bytes.
+const BUFFER_BYTES: usize = 16 * 1024;
 const ACCEPTED_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What is looked at.
@@ -128,7 +134,15 @@ impl Health {
 
 /// Serves for ever.
 pub async fn serve(listener: TcpListener, health: Health) {
+    serve_at_most(CONNECTIONS, listener, health).await;
+}
+
+async fn serve_at_most(connections: usize, listener: TcpListener, health: Health) {
+    let connections = Arc::new(Semaphore::new(connections));
     loop {
+        let Ok(counted) = Arc::clone(&connections).acquire_owned().await else {
+            return; // it is never closed
+        };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPTED_AGAIN_AFTER).await;
             continue;
@@ -142,11 +156,57 @@ pub async fn serve(listener: TcpListener, health: Health) {
                 std::future::ready(Ok::<_, Infallible>(response))
             });
             // A client that leaves in the middle is its own affair.
-            let _ = http1::Builder::new()
+            let served = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS_WITHIN)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+                .keep_alive(false)
+                .max_buf_size(BUFFER_BYTES)
+                .serve_connection(TokioIo::new(stream), service);
+            let _ = timeout(ANSWERED_WITHIN, served).await;
+            drop(counted);
         });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn health() -> Health {
+        Health {
+            configuration: watch::channel(None).1,
+            discovery: watch::channel(None).1,
+            webhook: watch::channel(None).1,
+            agents: Agents::default(),
+            is_holder: watch::channel(false).1,
+            ending: watch::channel(false).1,
+        }
+    }
+
+    /// Time stands still until nothing else is left to be done.
+    #[tokio::test(start_paused = true)]
+    async fn those_who_say_nothing_take_no_more_than_their_places_and_not_for_long() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve_at_most(2, listener, health()));
+        let _silent = [
+            TcpStream::connect(address).await.unwrap(),
+            TcpStream::connect(address).await.unwrap(),
+        ];
+        let began = Instant::now();
+        let mut asking = TcpStream::connect(address).await.unwrap();
+        asking
+            .write_all(b"GET /healthz HTTP/1.1\r\nhost: weir\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        asking.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(began.elapsed() >= ANSWERED_WITHIN, "it waited for a place");
+        serving.abort();
     }
 }

@@ -1,6 +1,7 @@
 //! The controller: watches Weir's objects, tells each node's agent what its pods may use, and says in the objects' status what came of it.
 
 pub mod cli;
+pub mod client;
 pub mod configuration;
 pub mod discovery;
 pub mod health;

@@ -4,6 +4,8 @@
 pub const INTERCEPT_LABEL: &str = "weir.dev/intercept";
 /// Annotation that the webhook leaves on a pod that it has given our root to.
 pub const INJECTED_ANNOTATION: &str = "weir.dev/injected";
+/// Annotation of the API's objects of static pods, which a kubelet makes; Kubernetes' own.
+pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 /// The agents' service account, in our own namespace.
 pub const AGENT_SERVICE_ACCOUNT: &str = "weir-agent";
 /// The audience that an agent's token must have.

@@ -173,8 +173,22 @@ pub(super) fn of_unwanted(namespace: &str, pod: &str, known: &Knowledge<'_>) -> 
             format!("it is of Weir's own namespace {namespace}, which is left alone"),
         );
     }
+    if answer.is_mirror {
+        let why = "it is a static pod, which its node runs from a file: it is taken for nobody's, whatever its namespace and labels, for \
+                   any node can have one in any namespace";
+        return Reason::new(State::Bypassed, why)
+            .mend("make it a pod of the API server's instead, such as a DaemonSet's");
+    }
     if answer.host_network {
         return host_network();
+    }
+    if answer.is_exempt {
+        let why = format!(
+            "the chart's webhook.excludedNamespaces names its namespace {namespace}, which is left alone"
+        );
+        return Reason::new(State::Bypassed, why).mend(format!(
+            "take {namespace} out of webhook.excludedNamespaces (helm upgrade), and then restart the pod"
+        ));
     }
     match label(answer) {
         Some(label) if label.value == "disabled" => {
@@ -230,7 +244,7 @@ fn unanswered(namespace: &str, pod: &str, error: &str, known: &Knowledge<'_>) ->
     )
     .mend(format!(
         "once the controller answers (kubectl get pods -n {} -l app.kubernetes.io/component=controller), ask again. Else it is one of these: \
-         the pod runs on another node ({}); neither it nor its namespace is labelled weir.dev/intercept; it has hostNetwork",
+         the pod runs on another node ({}); neither it nor its namespace is labelled weir.dev/intercept; it has hostNetwork, or is a static pod; its namespace is left alone",
         known.weir_namespace,
         ask_its_node(namespace, pod, known)
     ))

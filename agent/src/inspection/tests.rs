@@ -285,6 +285,21 @@ fn every_state_says_why() {
             "",
         ),
         (
+            unwanted(|answer| answer.is_exempt = true),
+            State::Bypassed,
+            "webhook.excludedNamespaces names its namespace shop",
+            "helm upgrade",
+        ),
+        (
+            unwanted(|answer| {
+                answer.is_mirror = true;
+                answer.pod_label = "enabled".to_owned();
+            }),
+            State::Bypassed,
+            "static pod",
+            "DaemonSet",
+        ),
+        (
             unwanted(|answer| answer.is_over = true),
             State::Bypassed,
             "has ended",

@@ -24,6 +24,8 @@ pub struct Objects {
     pub(crate) config_maps: Vec<Located<BTreeMap<String, String>>>,
     /// Objects that are there but could not be read: that they are missing is not to be told on top.
     pub(crate) unreadable: HashSet<String>,
+    /// Objects that whoever reads the others may not read, so that nobody knows whether they are there.
+    pub(crate) forbidden: HashSet<String>,
     /// Whether something is there of which not even the kind and name are known: it may be whatever is missing.
     pub(crate) has_unknown: bool,
     /// Whose backends may be for all namespaces: who runs the cluster says so, and of a file whoever writes it.
@@ -56,6 +58,7 @@ impl Objects {
         self.secrets.extend(other.secrets);
         self.config_maps.extend(other.config_maps);
         self.unreadable.extend(other.unreadable);
+        self.forbidden.extend(other.forbidden);
         self.has_unknown |= other.has_unknown;
     }
 
@@ -66,6 +69,7 @@ impl Objects {
             && self.secrets.is_empty()
             && self.config_maps.is_empty()
             && self.unreadable.is_empty()
+            && self.forbidden.is_empty()
             && !self.has_unknown
     }
 }

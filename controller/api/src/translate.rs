@@ -318,7 +318,14 @@ impl Translator<'_> {
             .find(|other| other.namespace == from.namespace && other.name == name);
         let wanted = format!("{kind} {}/{name}", from.namespace);
         let may_be_there = self.objects.has_unknown || self.objects.unreadable.contains(&wanted);
-        if found.is_none() && !may_be_there {
+        if found.is_none() && self.objects.forbidden.contains(&wanted) {
+            let message = format!(
+                "{wanted} may not be read: the chart's `controller.secretNamespaces` names the namespaces whose Secrets and ConfigMaps \
+                 Weir's controller may read, so have `{}` added there",
+                from.namespace
+            );
+            self.say_of_reference(from, field, message);
+        } else if found.is_none() && !may_be_there {
             let here: Vec<&str> = all
                 .iter()
                 .filter(|other| other.namespace == from.namespace)

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use weir_api::{FailurePolicy, Sharing};
 
 use crate::retire::job;
+use crate::watch::exempt::Exempt;
 
 /// The controller of Weir: tells each node's agent what its pods may use.
 #[derive(Parser, Debug)]
@@ -72,9 +73,16 @@ pub struct Arguments {
     /// A namespace whose backends may say `allowedNamespaces: {from: All}`; may be given more than once. Without any, those of all may.
     #[arg(long = "sharing-namespace", value_name = "NAME")]
     sharing_namespaces: Vec<String>,
+    /// A namespace whose pods are left alone, whatever labels say; may be given more than once. Weir's own always is.
+    #[arg(long = "excluded-namespace", value_name = "NAME")]
+    excluded_namespaces: Vec<String>,
 }
 
 impl Arguments {
+    fn exempt(&self) -> Exempt {
+        Exempt::new(&self.namespace, self.excluded_namespaces.iter().cloned())
+    }
+
     fn sharing(&self) -> Sharing {
         if self.sharing_namespaces.is_empty() {
             return Sharing::Any;

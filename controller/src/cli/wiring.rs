@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::{Client, Config};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value as Json;
@@ -15,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Arguments;
+use crate::client::client;
 use crate::configuration::{Configuration, Defaults};
 use crate::discovery::Service;
 use crate::discovery::agents::Agents;
@@ -72,13 +72,19 @@ pub(super) enum RetireFailure {
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// An agent opens one a connection; the next may overlap with it.
 const STREAMS: u32 = 8;
+/// Agents that are connected at once: Kubernetes takes 5,000 nodes, and an agent has a second connection while it is asked to explain a pod.
+const AGENTS: usize = 8192;
+/// What of a stream is here before anybody has looked at its token.
+const WINDOW_BYTES: u32 = 32 * 1024;
+/// Connections to the webhook: an API server has one or two.
+const API_SERVERS: usize = 64;
 /// Agents that are gone without a word are noticed within this.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Runs the controller until it is told to end.
 pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     let roots_for_pods = roots_for_pods(&arguments)?;
-    let client = client(&arguments.namespace).await?;
+    let client = client(&arguments.namespace).await.map_err(StartError::Client)?;
     let ownership = Ownership::find(client.clone()).await?;
     let discovery_listener = serve::listen(arguments.discovery, "the discovery service").await?;
     let webhook_listener = serve::listen(arguments.webhook, "the webhook").await?;
@@ -108,7 +114,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     ));
     tasks.spawn(cluster::place(
         stores.clone(),
-        arguments.namespace.clone(),
+        arguments.exempt(),
         now_configuration.clone(),
         workloads.clone(),
     ));
@@ -122,7 +128,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
         client.clone(),
         ownership.clone(),
         stores.clone(),
-        arguments.namespace.clone(),
+        arguments.exempt(),
         roots_for_pods,
         now_roots,
         is_holder.clone(),
@@ -177,7 +183,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
 
     let webhook_tls = serve::tls(webhook_certificate, &[b"h2", b"http/1.1"])?;
     let (accepted, webhook_connections) = mpsc::channel(1);
-    tasks.spawn(serve::accept(webhook_listener, webhook_tls, accepted));
+    tasks.spawn(serve::accept(
+        webhook_listener,
+        webhook_tls,
+        API_SERVERS,
+        accepted,
+    ));
     tasks.spawn(webhook::serve(
         webhook_connections,
         injector(&arguments, now_configuration.clone(), ordered.clone()),
@@ -193,14 +204,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     let pods = KnownPods {
         pods: stores.pods.clone(),
         namespaces: stores.namespaces,
-        own_namespace: arguments.namespace.clone(),
+        exempt: arguments.exempt(),
     };
     let authenticator = Authenticator::new(client.clone(), arguments.namespace.clone(), stores.pods);
     let discovery_tls = serve::tls(discovery_certificate, &[b"h2"])?;
     let (accepted, discovery_connections) = mpsc::channel(1);
-    tasks.spawn(serve::accept(discovery_listener, discovery_tls, accepted));
+    tasks.spawn(serve::accept(discovery_listener, discovery_tls, AGENTS, accepted));
     let discovery = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(STREAMS * WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(Service::server(authenticator, sources, pods))
@@ -220,8 +233,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     // The agents are told to go elsewhere, and readiness says that nobody is to come any more.
     ending.send_replace(true);
     lease.abort();
-    if let Err(error) = lease::release(client, &arguments.replica).await {
-        tracing::debug!("the Lease can't be given back: {error}");
+    let released = tokio::time::timeout(LAST_WORDS, lease::release(client, &arguments.replica)).await;
+    if !matches!(released, Ok(Ok(()))) {
+        tracing::debug!("the Lease can't be given back: {released:?}");
     }
     tokio::time::sleep(LAST_WORDS).await;
     Ok(())
@@ -229,7 +243,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
 
 /// Has all pods released.
 pub(super) async fn retire(arguments: &job::Arguments) -> Result<(), RetireFailure> {
-    let client = client(&arguments.namespace).await?;
+    let client = client(&arguments.namespace).await.map_err(StartError::Client)?;
     Ok(job::run(client, arguments).await?)
 }
 
@@ -250,16 +264,6 @@ async fn terminated(tasks: &mut JoinSet<()>) -> Result<(), StartError> {
     }
 }
 
-async fn client(namespace: &str) -> Result<Client, StartError> {
-    // Which of the cryptographic providers that may be linked in: ours.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut configuration = Config::infer()
-        .await
-        .map_err(|error| StartError::Client(error.to_string()))?;
-    configuration.default_namespace = namespace.to_owned();
-    Client::try_from(configuration).map_err(|error| StartError::Client(error.to_string()))
-}
-
 fn serving(secret: &'static str, service: &str, namespace: &str) -> Arc<Serving> {
     let names = [
         format!("{service}.{namespace}.svc"),
@@ -275,12 +279,12 @@ fn injector(
     configuration: watch::Receiver<Option<Arc<Configuration>>>,
     ordered: order::Ordered,
 ) -> Injector {
-    let (own_namespace, image) = (arguments.namespace.clone(), arguments.image.clone());
+    let (exempt, image) = (arguments.exempt(), arguments.image.clone());
     let pull_policy = arguments.image_pull_policy.clone();
     let limit = arguments.capture_limit.clone();
     Arc::new(move |namespace: &str, pod: &Json| {
         let is_to_retire = ordered.borrow().as_ref().is_some_and(order::Order::is_to_retire);
-        if namespace == own_namespace || is_to_retire {
+        if is_to_retire || exempt.contains(namespace) {
             return None;
         }
         // A controller that has only just begun knows no backends yet: a pod without placeholders is better than one without our root.

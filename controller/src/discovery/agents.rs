@@ -33,7 +33,9 @@ impl AgentState {
     /// Whether it knows that nothing is to be captured, and has said what still is.
     pub fn has_let_go(&self) -> bool {
         let workload = i32::from(proto::Kind::Workload);
-        self.has_answered && self.has_reported && self.taken.keys().all(|key| key.kind != workload)
+        // One that it has refused it may capture all the same, without what it is to be given.
+        let mut told = self.taken.keys().chain(self.rejected.keys());
+        self.has_answered && self.has_reported && told.all(|key| key.kind != workload)
     }
 }
 

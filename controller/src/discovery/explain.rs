@@ -7,6 +7,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use weir_api::proto;
 
 use crate::names::INTERCEPT_LABEL;
+use crate::watch::exempt::Exempt;
 use crate::watch::pod::{self, Pod};
 
 /// What there is to know of pods.
@@ -15,8 +16,8 @@ pub struct KnownPods {
     pub pods: Store<Pod>,
     /// All namespaces.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
-    /// Weir's own.
-    pub own_namespace: String,
+    /// The namespaces whose pods are left alone.
+    pub exempt: Exempt,
 }
 
 impl KnownPods {
@@ -34,7 +35,9 @@ impl KnownPods {
             is_here: true,
             uid: pod.uid().unwrap_or_default(),
             host_network: pod.spec.host_network,
-            of_weir: namespace == self.own_namespace,
+            of_weir: self.exempt.is_own(namespace),
+            is_exempt: self.exempt.contains(namespace),
+            is_mirror: pod::is_mirror(&pod),
             is_over: pod::is_over(&pod),
             injected: pod::is_injected(&pod),
             pod_label: pod.labels().get(INTERCEPT_LABEL).cloned().unwrap_or_default(),
@@ -65,7 +68,7 @@ mod tests {
         KnownPods {
             pods: pods.as_reader(),
             namespaces: namespaces.as_reader(),
-            own_namespace: "weir-system".to_owned(),
+            exempt: Exempt::new("weir-system", ["kube-system".to_owned()]),
         }
     }
 
@@ -75,11 +78,31 @@ mod tests {
         assert!(
             answer.is_here && answer.host_network && !answer.of_weir && !answer.is_over && !answer.injected
         );
+        assert!(!answer.is_exempt && !answer.is_mirror);
         assert_eq!(
             (answer.pod_label.as_str(), answer.namespace_label.as_str()),
             ("observe", "enabled")
         );
         assert_eq!(answer.uid, "u1");
+    }
+
+    #[test]
+    fn what_is_left_alone_is_told_of_as_such() {
+        let mut pods = Writer::new(pod::resource());
+        for namespace in ["kube-system", "weir-system"] {
+            let pod = json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "own", "namespace": namespace, "annotations": {"kubernetes.io/config.mirror": "1"}},
+                "spec": {"nodeName": "n1"}});
+            pods.apply_watcher_event(&Event::Apply(serde_json::from_value(pod).unwrap()));
+        }
+        let known = KnownPods {
+            pods: pods.as_reader(),
+            ..known()
+        };
+        let excluded = known.answer("n1", "kube-system", "own");
+        assert!(excluded.is_exempt && excluded.is_mirror && !excluded.of_weir);
+        let own = known.answer("n1", "weir-system", "own");
+        assert!(own.is_exempt && own.of_weir);
     }
 
     #[test]

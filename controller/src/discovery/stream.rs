@@ -23,6 +23,8 @@ use crate::watch::workloads::NodeWorkloads;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked whether an agent's pod is still there: when it has gone, whoever holds its token must not go on.
 const LOOKED_AFTER: Duration = Duration::from_secs(30);
+/// In place of a version: no hash is empty.
+const NOT_TAKEN: &str = "";
 /// More than any agent can have seen; beyond it something is wrong with the agent.
 const REPORTED_AT_MOST: usize = 4096;
 
@@ -180,7 +182,7 @@ struct Unanswered {
 
 struct Session<'a> {
     connected: Connected,
-    /// What the agent has been sent, or held before.
+    /// What the agent has been sent, or held before; of what it has refused, [`NOT_TAKEN`]: it may hold an older one.
     held: Held,
     unanswered: VecDeque<Unanswered>,
     /// When the first of them should have been answered.
@@ -269,6 +271,7 @@ impl Session<'_> {
         }
         self.due = Instant::now() + ANSWERED_WITHIN;
         let has_answered = self.unanswered.is_empty();
+        let held = &mut self.held;
         self.connected.update(|state| {
             state.has_answered = has_answered;
             let mut upserts = answered.upserts;
@@ -277,7 +280,12 @@ impl Session<'_> {
                     kind: rejection.kind,
                     name: rejection.name,
                 };
-                if let Some(version) = upserts.remove(&key) {
+                // Also of what it took before: it may be of no use for want of something that has gone, or could not be taken.
+                let version = upserts
+                    .remove(&key)
+                    .or_else(|| state.taken.remove(&key))
+                    .or_else(|| state.rejected.get(&key).map(|(version, _)| version.clone()));
+                if let Some(version) = version {
                     tracing::warn!(
                         node = state.node,
                         "an agent has refused {} {}: {}",
@@ -285,6 +293,10 @@ impl Session<'_> {
                         key.name,
                         rejection.message
                     );
+                    // Sent again with the next change, which may bring what it lacked: the answer to that says whether it is of use now.
+                    if let Some(held) = held.get_mut(&key) {
+                        NOT_TAKEN.clone_into(held);
+                    }
                     state.rejected.insert(key, (version, rejection.message));
                 }
             }

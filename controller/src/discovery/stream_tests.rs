@@ -13,7 +13,7 @@ struct Scene {
     sources: Sources,
     order: watch::Sender<Option<Order>>,
     /// What they told stays told.
-    _senders: (watch::Sender<Option<Arc<Configuration>>>, watch::Sender<bool>),
+    senders: (watch::Sender<Option<Arc<Configuration>>>, watch::Sender<bool>),
 }
 
 impl Scene {
@@ -54,7 +54,7 @@ impl Scene {
         Self {
             sources,
             order,
-            _senders: (told, end),
+            senders: (told, end),
         }
     }
 
@@ -71,10 +71,15 @@ impl Scene {
 struct Peer {
     says: mpsc::UnboundedSender<Result<proto::AgentMessage, Status>>,
     hears: mpsc::Receiver<Result<proto::ControllerMessage, Status>>,
+    serving: tokio::task::JoinHandle<Result<(), Status>>,
 }
 
 impl Peer {
     fn connect(sources: &Sources) -> Self {
+        Self::connect_holding(sources, Vec::new())
+    }
+
+    fn connect_holding(sources: &Sources, held: Vec<proto::Held>) -> Self {
         let (says, mut said) = mpsc::unbounded_channel();
         let (outgoing, hears) = mpsc::channel(8);
         let agent = Agent {
@@ -84,13 +89,14 @@ impl Peer {
             until: SystemTime::now() + Duration::from_secs(3600),
         };
         let sources = sources.clone();
-        tokio::spawn(async move {
+        let serving = tokio::spawn(async move {
             let incoming = futures_util::stream::poll_fn(move |context| said.poll_recv(context));
             serve(agent, |_| true, sources, incoming, &outgoing).await
         });
-        let peer = Self { says, hears };
+        let peer = Self { says, hears, serving };
         peer.say(FromAgent::Hello(proto::Hello {
             node: "n1".to_owned(),
+            held,
             ..proto::Hello::default()
         }));
         peer
@@ -120,9 +126,19 @@ impl Peer {
     }
 
     fn acknowledge(&self, nonce: String) {
+        self.acknowledge_but(nonce, None);
+    }
+
+    /// Takes a delta, but for the backend of that name.
+    fn acknowledge_but(&self, nonce: String, refused: Option<&str>) {
+        let rejection = |name: &str| proto::Rejection {
+            kind: proto::Kind::Backend.into(),
+            name: name.to_owned(),
+            message: "policies[0]: there is no shop/limits".to_owned(),
+        };
         self.say(FromAgent::Acknowledgement(proto::Acknowledgement {
             nonce,
-            rejections: Vec::new(),
+            rejections: refused.map(rejection).into_iter().collect(),
         }));
     }
 }
@@ -172,4 +188,114 @@ async fn an_agent_that_comes_later_is_told_of_no_workload() {
         .await;
     peer.acknowledge(nonce);
     scene.until(AgentState::has_let_go).await;
+}
+
+fn backend() -> Key {
+    Key::new(proto::Kind::Backend, "shop/openai")
+}
+
+fn has_refused(state: &AgentState) -> bool {
+    state.has_answered && state.rejected.contains_key(&backend()) && !state.taken.contains_key(&backend())
+}
+
+#[tokio::test]
+async fn what_was_taken_before_can_be_refused_later_and_be_taken_again() {
+    let scene = Scene::new(Order::Stay);
+    let mut peer = Peer::connect(&scene.sources);
+    let (nonce, ..) = peer.hear().await;
+    peer.acknowledge(nonce);
+    scene
+        .until(|state| state.has_answered && state.taken.contains_key(&backend()))
+        .await;
+
+    // Another change, by which the agent finds that it can't serve the backend any more.
+    scene.order.send_replace(Some(retire()));
+    let (nonce, upserts, _) = peer.hear().await;
+    assert_eq!(upserts, [""; 0]);
+    peer.acknowledge_but(nonce, Some("shop/openai"));
+    scene.until(has_refused).await;
+
+    // It is asked again with the next change, and says no again, then yes.
+    scene.order.send_replace(Some(Order::Stay));
+    let (nonce, upserts, _) = peer.hear().await;
+    assert_eq!(upserts, ["shop/openai", POD]);
+    peer.acknowledge_but(nonce, Some("shop/openai"));
+    scene.until(has_refused).await;
+    scene.order.send_replace(Some(retire()));
+    let (nonce, upserts, _) = peer.hear().await;
+    assert_eq!(upserts, ["shop/openai"]);
+    peer.acknowledge(nonce);
+    scene
+        .until(|state| state.taken.contains_key(&backend()) && state.rejected.is_empty())
+        .await;
+}
+
+#[tokio::test]
+async fn what_an_agent_holds_when_it_comes_again_it_can_refuse() {
+    let scene = Scene::new(Order::Stay);
+    let mut peer = Peer::connect(&scene.sources);
+    let first = peer.hears.recv().await.expect("open").expect("no refusal");
+    let upserts = first.delta.expect("a delta").upserts;
+    let held = upserts.into_iter().map(|resource| proto::Held {
+        kind: weir_api::resource::kind_of(&resource).into(),
+        name: resource.name,
+        version: resource.version,
+    });
+    let held = held.collect();
+    peer.serving.abort();
+    let mut peer = Peer::connect_holding(&scene.sources, held);
+    let (nonce, upserts, _) = peer.hear().await;
+    assert_eq!(upserts, [""; 0]);
+    peer.acknowledge_but(nonce, Some("shop/openai"));
+    scene.until(has_refused).await;
+}
+
+#[tokio::test]
+async fn what_was_refused_and_is_gone_is_taken_away() {
+    let scene = Scene::new(Order::Stay);
+    let mut peer = Peer::connect(&scene.sources);
+    let (nonce, ..) = peer.hear().await;
+    peer.acknowledge_but(nonce, Some("shop/openai"));
+    scene.until(has_refused).await;
+    // An older one may be held still.
+    let (told, _) = &scene.senders;
+    told.send_replace(Some(Arc::default()));
+    let (nonce, _, removals) = peer.hear().await;
+    assert_eq!(removals, ["shop/openai"]);
+    peer.acknowledge(nonce);
+    scene.until(|state| state.rejected.is_empty()).await;
+}
+
+#[tokio::test]
+async fn an_acknowledgement_of_something_else_ends_the_stream() {
+    for nonce in ["2", "", "one"] {
+        let scene = Scene::new(Order::Stay);
+        let mut peer = Peer::connect(&scene.sources);
+        let (due, ..) = peer.hear().await;
+        assert_eq!(due, "1");
+        peer.acknowledge(nonce.to_owned());
+        let ended = peer.serving.await.expect("no panic").expect_err("it ends");
+        assert_eq!(ended.code(), tonic::Code::InvalidArgument, "{ended}");
+        assert!(scene.sources.agents.states().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_of_nothing_ends_the_stream() {
+    let scene = Scene::new(Order::Stay);
+    let mut peer = Peer::connect(&scene.sources);
+    let (nonce, ..) = peer.hear().await;
+    peer.acknowledge(nonce.clone());
+    peer.acknowledge(nonce);
+    let ended = peer.serving.await.expect("no panic").expect_err("it ends");
+    assert_eq!(ended.code(), tonic::Code::InvalidArgument, "{ended}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_does_not_answer_is_let_go() {
+    let scene = Scene::new(Order::Stay);
+    let mut peer = Peer::connect(&scene.sources);
+    peer.hear().await;
+    let ended = peer.serving.await.expect("no panic").expect_err("it ends");
+    assert_eq!(ended.code(), tonic::Code::DeadlineExceeded, "{ended}");
 }

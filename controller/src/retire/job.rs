@@ -71,7 +71,7 @@ pub async fn run(client: Client, arguments: &Arguments) -> Result<(), RetireErro
     ask(&config_maps, &asked).await?;
     let (told, mut answers) = watch::channel(Answer::None);
     let following = follow(config_maps.clone(), RETIRING, |map| {
-        let data = map.and_then(|map| map.data).unwrap_or_default();
+        let data = map.object().and_then(|map| map.data).unwrap_or_default();
         let now = answer(&data, &asked);
         told.send_if_modified(|last| {
             let is_changed = *last != now;

@@ -60,7 +60,7 @@ pub async fn run(client: Client, ownership: Ownership, told: watch::Sender<Optio
     let config_maps = Api::<ConfigMap>::default_namespaced(client.clone());
     let (seen, mut orders) = watch::channel(None);
     let following = follow(config_maps, RETIRING, |map| {
-        seen.send_replace(Some(order(map.as_ref(), &ownership)));
+        seen.send_replace(Some(order(map.object().as_ref(), &ownership)));
     });
     let telling = async {
         while orders.changed().await.is_ok() {

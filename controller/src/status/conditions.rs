@@ -42,15 +42,21 @@ pub fn sayings(object: &ObjectName, outcome: &Outcome, programmed: &Programmed) 
             in_one_line(object, problems),
         ),
     };
-    let programmed = if outcome.accepted.is_err() {
-        say(
-            "Programmed",
-            "False",
-            "NotAccepted",
-            "no node is given it: see Accepted".to_owned(),
-        )
-    } else {
-        say_programmed(programmed)
+    let programmed = match (outcome.accepted.is_err(), programmed.needed) {
+        (false, _) => say_programmed(programmed),
+        (true, 0) => {
+            let message = "no node is given it: see Accepted".to_owned();
+            say("Programmed", "False", "NotAccepted", message)
+        }
+        // A policy that restricts is not let go of because it can't be read.
+        (true, needed) => {
+            let message = format!(
+                "{} of {needed} nodes; in its place they are given one that denies all models and operations, for what it \
+                 restricts can't be read: see Accepted",
+                programmed.taken
+            );
+            say("Programmed", "False", "NotAccepted", message)
+        }
     };
     vec![accepted, resolved, programmed]
 }

@@ -85,7 +85,7 @@ fn what_is_wrong_is_said_with_its_field() {
             "there is no Secret shop/key",
         )]),
     };
-    let sayings = sayings(&object(), &outcome, &programmed(0, 3));
+    let sayings = sayings(&object(), &outcome, &programmed(0, 0));
     assert_eq!(
         said(&sayings, "Accepted"),
         ("False", "spec.hosts[0]: `a b` is not a DNS name")
@@ -97,6 +97,25 @@ fn what_is_wrong_is_said_with_its_field() {
     assert_eq!(
         said(&sayings, "Programmed"),
         ("False", "no node is given it: see Accepted")
+    );
+}
+
+#[test]
+fn of_a_policy_that_denies_because_it_cannot_be_read_the_status_says_so() {
+    let policy = ObjectName {
+        kind: "AIPolicy",
+        ..object()
+    };
+    let outcome = Outcome {
+        accepted: Err(vec![problem("spec.models.denied[0]", "`gpt 4o` has a space")]),
+        ..good()
+    };
+    let sayings = sayings(&policy, &outcome, &programmed(2, 2));
+    let (status, message) = said(&sayings, "Programmed");
+    assert_eq!(status, "False");
+    assert!(
+        message.starts_with("2 of 2 nodes; in its place they are given one that denies all"),
+        "{message}"
     );
 }
 

@@ -1,6 +1,6 @@
 //! Events of pods: that a program of theirs does not trust our certificate. Told by the replica that its node's agent is connected to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,16 +37,15 @@ pub async fn run(client: Client, agents: Agents, stores: Stores, replica: String
         }
         let reported: BTreeSet<_> = distrusts.iter().map(|(_, distrust)| key(distrust)).collect();
         told.retain(|told| reported.contains(told));
+        distrusts.retain(|(_, distrust)| !told.contains(&key(distrust)));
+        let pods = pods(&stores, &distrusts);
         for (node, distrust) in &distrusts {
             if told.contains(&key(distrust)) {
-                continue;
+                continue; // another agent of the node has reported it too
             }
-            let pods = stores.pods.state();
             // An agent speaks for the pods of its own node.
-            let is_meant = |pod: &&Arc<Pod>| {
-                pod.uid().as_deref() == Some(&distrust.pod_uid) && pod.spec.node_name.as_ref() == Some(node)
-            };
-            let Some(pod) = pods.iter().find(is_meant) else {
+            let is_its_own = |pod: &&Arc<Pod>| pod.spec.node_name.as_ref() == Some(node);
+            let Some(pod) = pods.get(&distrust.pod_uid).filter(is_its_own) else {
                 continue; // it has gone, or is not known yet: its agent reports it again
             };
             let reference = ObjectReference {
@@ -72,6 +71,21 @@ pub async fn run(client: Client, agents: Agents, stores: Stores, replica: String
         // The sender lives as long as a handle does, and this has one.
         let _ = changes.changed().await;
     }
+}
+
+/// The pods that are told of, by uid. All pods are looked through once, and only if there is something to tell.
+fn pods(stores: &Stores, distrusts: &[(String, Distrust)]) -> BTreeMap<String, Arc<Pod>> {
+    let uids: BTreeSet<&str> = distrusts
+        .iter()
+        .map(|(_, distrust)| distrust.pod_uid.as_str())
+        .collect();
+    if uids.is_empty() {
+        return BTreeMap::new();
+    }
+    let all = stores.pods.state().into_iter();
+    all.filter_map(|pod| Some((pod.uid()?, pod)))
+        .filter(|(uid, _)| uids.contains(uid.as_str()))
+        .collect()
 }
 
 fn key(distrust: &Distrust) -> (String, String, String) {

@@ -10,12 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::watcher;
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::programmed::Summary;
+use crate::client::watching;
 use crate::names::{FIELD_MANAGER, SUMMARY_LABEL};
 use crate::trust::owner::Ownership;
 use crate::watch::stores::reflect;
@@ -44,7 +45,7 @@ impl Replicas {
         let writer = Writer::default();
         let present = writer.as_reader();
         let (changed, changes) = watch::channel(0);
-        let configuration = watcher::Config::default().labels(SUMMARY_LABEL);
+        let configuration = watching().labels(SUMMARY_LABEL);
         tasks.spawn(reflect(
             watcher(config_maps.clone(), configuration),
             writer,

@@ -10,7 +10,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::watcher;
 use kube::{Client, ResourceExt};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -21,9 +21,11 @@ use weir_api::java;
 
 use super::owner::{MANAGED_BY, Ownership};
 use super::root::Roots;
+use crate::client::watching;
 use crate::names::{BUNDLE_KEY, CONTROLLER, FIELD_MANAGER, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP};
 use crate::watch::cluster::namespaces;
-use crate::watch::pod::{self, Asked};
+use crate::watch::exempt::Exempt;
+use crate::watch::pod::{self, Asked, Pod};
 use crate::watch::stores::{Stores, reflect};
 
 const RETRIED_AFTER: Duration = Duration::from_secs(5);
@@ -33,7 +35,7 @@ pub async fn run(
     client: Client,
     ownership: Ownership,
     stores: Stores,
-    own_namespace: String,
+    exempt: Exempt,
     public_roots: Arc<str>,
     mut roots: watch::Receiver<Option<Arc<Roots>>>,
     mut is_holder: watch::Receiver<bool>,
@@ -52,7 +54,7 @@ pub async fn run(
         if let Some(roots) = now.filter(|_| *is_holder.borrow_and_update()) {
             let content = content(&public_roots, &roots.trusted_pem);
             let digest = digest(&content);
-            let wanted = wanted(&stores, &own_namespace);
+            let wanted = wanted(&stores, &exempt);
             for namespace in &wanted {
                 if !is_there(&present, namespace, &digest) {
                     has_failed |= write(&client, &ownership, namespace, &content).await.is_err();
@@ -81,7 +83,7 @@ fn present(client: &Client, tasks: &mut JoinSet<()>) -> (Store<ConfigMap>, watch
     let writer = Writer::default();
     let store = writer.as_reader();
     let (changed, changes) = watch::channel(0);
-    let configuration = watcher::Config::default()
+    let configuration = watching()
         .fields(&format!("metadata.name={TRUST_CONFIG_MAP}"))
         .page_size(20);
     let events = watcher(Api::<ConfigMap>::all(client.clone()), configuration).modify(|map| {
@@ -104,22 +106,21 @@ fn is_there(present: &Store<ConfigMap>, namespace: &str, wanted: &str) -> bool {
 }
 
 /// Namespaces that are labelled, and those where a pod has the ConfigMap mounted or is about to: it is not taken from under it.
-fn wanted(stores: &Stores, own_namespace: &str) -> BTreeSet<String> {
+fn wanted(stores: &Stores, exempt: &Exempt) -> BTreeSet<String> {
     let asked = namespaces(stores);
     let is_enabled = |namespace: &String| asked.get(namespace) == Some(&Asked::Enabled);
     let mut wanted: BTreeSet<String> = asked
         .keys()
-        .filter(|namespace| is_enabled(namespace))
+        .filter(|namespace| is_enabled(namespace) && !exempt.contains(namespace))
         .cloned()
         .collect();
-    for pod in stores.pods.state() {
-        let namespace = pod.namespace().unwrap_or_default();
-        let is_needed = pod::is_injected(&pod) || pod::asked(pod.labels()) == Some(Asked::Enabled);
-        if is_needed && !pod::is_over(&pod) {
-            wanted.insert(namespace);
-        }
-    }
-    wanted.remove(own_namespace);
+    wanted.extend(
+        stores
+            .pods
+            .state()
+            .iter()
+            .filter_map(|pod| needed_by(pod, exempt)),
+    );
     // Nothing can be made in a namespace that is about to go, and all of it goes.
     for namespace in stores.namespaces.state() {
         if namespace.metadata.deletion_timestamp.is_some() {
@@ -127,6 +128,16 @@ fn wanted(stores: &Stores, own_namespace: &str) -> BTreeSet<String> {
         }
     }
     wanted
+}
+
+/// The namespace that a pod needs it in. One that was given it before its namespace was left alone may need it to start again.
+fn needed_by(pod: &Pod, exempt: &Exempt) -> Option<String> {
+    let namespace = pod.namespace().unwrap_or_default();
+    let asks = || pod::asked(pod.labels()) == Some(Asked::Enabled) && !exempt.contains(&namespace);
+    let is_needed = pod::is_injected(pod) || asks();
+    // What a kubelet has made can have no ConfigMap mounted; in our own namespace nothing was ever given it.
+    let is_left_alone = pod::is_mirror(pod) || exempt.is_own(&namespace);
+    (is_needed && !is_left_alone && !pod::is_over(pod)).then_some(namespace)
 }
 
 fn content(public_roots: &str, ours: &str) -> ConfigMap {
@@ -205,6 +216,38 @@ mod tests {
         let data = content.data.expect("texts");
         assert_eq!(data[BUNDLE_KEY], "public\nours\n");
         assert_eq!(data[ROOT_KEY], "ours\n");
+    }
+
+    #[test]
+    fn only_pods_that_may_mount_it_need_it() {
+        let pod = |namespace: &str, annotations: &str, labels: &str| -> Pod {
+            let text = format!(
+                r#"{{"metadata":{{"name":"web","namespace":"{namespace}","annotations":{annotations},"labels":{labels}}},"spec":{{}}}}"#
+            );
+            serde_json::from_str(&text).expect("a pod")
+        };
+        let exempt = Exempt::new("weir-system", ["kube-system".to_owned()]);
+        let (given, asks) = (
+            r#"{"weir.dev/injected":"1"}"#,
+            r#"{"weir.dev/intercept":"enabled"}"#,
+        );
+        let made = r#"{"weir.dev/injected":"1","kubernetes.io/config.mirror":"1"}"#;
+        for (namespace, annotations, labels, is_needed) in [
+            ("shop", given, "{}", true),
+            ("shop", "{}", asks, true),
+            ("shop", "{}", "{}", false),
+            ("shop", made, asks, false),
+            ("kube-system", "{}", asks, false),
+            ("kube-system", given, "{}", true),
+            ("weir-system", given, asks, false),
+        ] {
+            let needed = needed_by(&pod(namespace, annotations, labels), &exempt);
+            assert_eq!(
+                needed.is_some(),
+                is_needed,
+                "{namespace}, {annotations}, {labels}"
+            );
+        }
     }
 
     #[test]

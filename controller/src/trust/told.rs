@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::owner::Ownership;
 use crate::names::{CONTROL_PLANE_CA, FIELD_MANAGER};
-use crate::watch::follow::follow;
+use crate::watch::follow::{Seen, follow};
 
 /// The ConfigMap's key.
 const AUTHORITY_KEY: &str = "ca.crt";
@@ -33,6 +33,7 @@ pub async fn agents(client: Client, ownership: Ownership, authority: AuthorityPe
     let (seen, present) = watch::channel(Present::Unknown);
     let following = follow(config_maps.clone(), CONTROL_PLANE_CA, |map| {
         let says = map
+            .object()
             .and_then(|map| map.data)
             .and_then(|mut data| data.remove(AUTHORITY_KEY));
         seen.send_replace(Present::Says(says.into_iter().collect()));
@@ -70,7 +71,8 @@ pub async fn api_server(client: Client, name: String, authority: AuthorityPem) {
     let following = follow(
         configurations.clone(),
         &name,
-        |found: Option<MutatingWebhookConfiguration>| {
+        |found: Seen<MutatingWebhookConfiguration>| {
+            let found = found.object();
             if found.is_none() {
                 tracing::warn!(
                     "there is no MutatingWebhookConfiguration {name}: pods are not given our root, and are only observed; \

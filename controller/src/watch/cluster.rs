@@ -9,6 +9,8 @@ use tokio::sync::watch;
 use weir_api::{Objects, Sharing, translate_each};
 
 use super::debounce::Pace;
+use super::exempt::Exempt;
+use super::follow::Seen;
 use super::pod::{self, Asked};
 use super::references::{Content, Name, Reference, References};
 use super::stores::Stores;
@@ -125,11 +127,17 @@ fn objects(stores: &Stores, references: &mut References, sharing: &Sharing) -> O
     references.follow(&wanted);
     for (reference, content) in references.contents()? {
         match (reference, content) {
-            (Reference::Secret(at), Some(Content::Secret(data))) => {
+            (Reference::Secret(at), Seen::There(Content::Secret(data))) => {
                 objects.add_secret(&at.namespace, &at.name, (*data).clone());
             }
-            (Reference::ConfigMap(at), Some(Content::ConfigMap(data))) => {
+            (Reference::ConfigMap(at), Seen::There(Content::ConfigMap(data))) => {
                 objects.add_config_map(&at.namespace, &at.name, (*data).clone());
+            }
+            (Reference::Secret(at), Seen::Forbidden) => {
+                objects.add_forbidden("Secret", &at.namespace, &at.name);
+            }
+            (Reference::ConfigMap(at), Seen::Forbidden) => {
+                objects.add_forbidden("ConfigMap", &at.namespace, &at.name);
             }
             _ => {}
         }
@@ -146,7 +154,7 @@ fn created(object: &impl Resource) -> i64 {
 /// Keeps the workloads. Never returns.
 pub async fn place(
     stores: Stores,
-    own_namespace: String,
+    exempt: Exempt,
     mut configuration: watch::Receiver<Option<Arc<Configuration>>>,
     workloads: NodeWorkloads,
 ) {
@@ -162,7 +170,7 @@ pub async fn place(
         pace.pass(async || {
             let namespaces = namespaces(&stores);
             let pods = stores.pods.state();
-            workloads.publish(by_node(&pods, &namespaces, &own_namespace, |pod| {
+            workloads.publish(by_node(&pods, &namespaces, &exempt, |pod| {
                 now.workload_policies(pod)
             }));
         })

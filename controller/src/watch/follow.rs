@@ -1,19 +1,56 @@
 //! Follows one object by its name, with the verbs `get` and `watch` alone: a Secret is never listed.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures_util::StreamExt;
-use kube::api::{Api, WatchEvent, WatchParams};
+use kube::api::{Api, WatchEvent};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
-/// Calls `seen` with what the object is now, and again whenever that changes; `None`: there is none. Never returns.
+use crate::client::{READ_WITHIN, WATCH_SECONDS, watching_one};
+
+/// A watch that has brought nothing by then is dead: the API server ends it before.
+const SILENT_FOR: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
+
+/// What is to be seen under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen<K> {
+    /// The object.
+    There(K),
+    /// There is none.
+    Absent,
+    /// The API server doesn't let the controller see whether there is one.
+    Forbidden,
+}
+
+impl<K> Seen<K> {
+    /// The object, if it is to be seen.
+    pub fn object(self) -> Option<K> {
+        match self {
+            Self::There(object) => Some(object),
+            Self::Absent | Self::Forbidden => None,
+        }
+    }
+
+    /// What `of` makes of it, if it is to be seen.
+    pub fn map<T>(self, of: impl FnOnce(K) -> T) -> Seen<T> {
+        match self {
+            Self::There(object) => Seen::There(of(object)),
+            Self::Absent => Seen::Absent,
+            Self::Forbidden => Seen::Forbidden,
+        }
+    }
+}
+
+/// Calls `seen` with what the object is now, and again whenever that changes. Never returns.
 ///
 /// While the API server can't be asked, nothing is called, so that whoever holds the last value keeps it. Only what may not be read, and never
-/// could be, counts as not there: nobody is to wait for it.
-pub async fn follow<K>(api: Api<K>, name: &str, mut seen: impl FnMut(Option<K>))
+/// could be, is told: nobody is to wait for it.
+pub async fn follow<K>(api: Api<K>, name: &str, mut seen: impl FnMut(Seen<K>))
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -21,13 +58,13 @@ where
     let mut last = Last::Unknown;
     loop {
         match once(&api, name, &mut last, &mut seen, &mut backoff).await {
-            // The API server ends every watch after some minutes; and what it has compacted away is read anew.
+            // Every watch ends after a while; and what the API server has compacted away is read anew.
             Ok(()) => {}
             Err(error) => {
                 let is_forbidden = matches!(&error, kube::Error::Api(status) if status.code == 403);
                 if is_forbidden && last == Last::Unknown {
-                    last = Last::Absent;
-                    seen(None);
+                    last = Last::Forbidden;
+                    seen(Seen::Forbidden);
                 }
                 let wait = backoff.next().unwrap_or_default();
                 tracing::warn!(
@@ -43,47 +80,78 @@ where
     }
 }
 
-/// What was told last, by resource version: a watch begins with what `get` has just told.
+/// What was told last, by resource version: a watch begins with what there is, which may have been told.
 #[derive(PartialEq)]
 enum Last {
     Unknown,
+    Forbidden,
     Absent,
     Version(Option<String>),
+}
+
+impl Last {
+    /// Whether `object` is as it was before what was told last. Versions of one kind count upwards; what is no number is never older.
+    fn is_after<K: Resource>(&self, object: &K) -> bool {
+        let number = |version: &str| version.parse::<u64>().ok();
+        let Self::Version(Some(told)) = self else {
+            return false;
+        };
+        let now = object.resource_version();
+        number(told)
+            .zip(now.as_deref().and_then(number))
+            .is_some_and(|(told, now)| now < told)
+    }
 }
 
 async fn once<K>(
     api: &Api<K>,
     name: &str,
     last: &mut Last,
-    seen: &mut impl FnMut(Option<K>),
+    seen: &mut impl FnMut(Seen<K>),
     backoff: &mut DefaultBackoff,
 ) -> kube::Result<()>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut tell = |object: Option<K>| {
-        let now = match &object {
-            None => Last::Absent,
-            Some(object) => Last::Version(object.resource_version()),
-        };
-        if *last != now {
-            *last = now;
-            seen(object);
-        }
-    };
+    // The watch before the question: what happens between the two is in the watch. Without a version, for one that is older than what the
+    // API server keeps would be refused: it begins with what there is.
+    let mut events = answered(api.watch(&watching_one(name), "")).await?.boxed();
     // A watch does not say that there is nothing to be seen.
-    tell(api.get_opt(name).await?);
+    tell(last, seen, answered(api.get_opt(name)).await?);
     backoff.reset();
-    let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));
-    // Without a version, for one that is older than what the API server keeps would be refused: it begins with what there is now.
-    let mut events = api.watch(&parameters, "").await?.boxed();
-    while let Some(event) = events.next().await {
+    while let Ok(Some(event)) = timeout(SILENT_FOR, events.next()).await {
         match event? {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => tell(Some(object)),
-            WatchEvent::Deleted(_) => tell(None),
+            // Of before the question was answered.
+            WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object)
+                if last.is_after(&object) => {}
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => tell(last, seen, Some(object)),
+            WatchEvent::Deleted(_) => tell(last, seen, None),
             WatchEvent::Bookmark(_) => {}
             WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
         }
     }
     Ok(())
 }
+
+fn tell<K: Resource>(last: &mut Last, seen: &mut impl FnMut(Seen<K>), object: Option<K>) {
+    let now = match &object {
+        None => Last::Absent,
+        Some(object) => Last::Version(object.resource_version()),
+    };
+    if *last != now {
+        *last = now;
+        seen(object.map_or(Seen::Absent, Seen::There));
+    }
+}
+
+/// A little longer than the client itself waits for its connection, which says more of what is wrong.
+async fn answered<T>(question: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    match timeout(READ_WITHIN + Duration::from_secs(5), question).await {
+        Ok(answer) => answer,
+        Err(_) => Err(kube::Error::Service("the API server does not answer".into())),
+    }
+}
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

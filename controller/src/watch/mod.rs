@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod debounce;
+pub mod exempt;
 pub mod follow;
 pub mod pod;
 pub mod references;

@@ -6,7 +6,7 @@ use kube::api::{ApiResource, Object};
 use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 
-use crate::names::{INJECTED_ANNOTATION, INTERCEPT_LABEL};
+use crate::names::{INJECTED_ANNOTATION, INTERCEPT_LABEL, MIRROR_ANNOTATION};
 
 /// A pod, trimmed.
 pub type Pod = Object<PodSpec, PodStatus>;
@@ -46,7 +46,7 @@ pub fn trim(pod: &mut Pod) {
     metadata.owner_references = None;
     metadata.finalizers = None;
     if let Some(annotations) = &mut metadata.annotations {
-        annotations.retain(|key, _| key == INJECTED_ANNOTATION);
+        annotations.retain(|key, _| [INJECTED_ANNOTATION, MIRROR_ANNOTATION].contains(&key.as_str()));
     }
 }
 
@@ -89,6 +89,15 @@ pub fn is_injected(pod: &Pod) -> bool {
         .as_ref()
         .and_then(|annotations| annotations.get(INJECTED_ANNOTATION))
         .is_some_and(|value| value == "1")
+}
+
+/// Whether it stands for a static pod, which a node's kubelet runs from a file of its own.
+///
+/// A kubelet may make such a pod in any namespace, with any labels, as long as it is bound to its own node. Were it taken for one of the
+/// namespace's pods, whoever has taken over a node could have that namespace's keys sent there. The API server lets nobody take the
+/// annotation away.
+pub fn is_mirror(pod: &Pod) -> bool {
+    pod.annotations().contains_key(MIRROR_ANNOTATION)
 }
 
 #[cfg(test)]
@@ -145,5 +154,13 @@ mod tests {
         assert!(pod.metadata.managed_fields.is_none());
         assert_eq!(pod.spec.node_name.as_deref(), Some("n1"));
         assert!(!is_over(&pod));
+        assert!(!is_mirror(&pod));
+    }
+
+    #[test]
+    fn that_a_kubelet_has_made_it_is_kept() {
+        let mut pod = pod("{}", r#"{"kubernetes.io/config.mirror":"","other":"long"}"#);
+        trim(&mut pod);
+        assert!(is_mirror(&pod), "whatever the value");
     }
 }

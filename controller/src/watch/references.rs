@@ -11,7 +11,7 @@ use secrecy::SecretSlice;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::follow::follow;
+use super::follow::{Seen, follow};
 
 /// A namespace and a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,8 +40,8 @@ pub enum Content {
     ConfigMap(Arc<BTreeMap<String, String>>),
 }
 
-/// `None`: there is no such object. Absent from the map: it is not known yet.
-type Known = HashMap<Reference, Option<Content>>;
+/// What is absent from the map is not known yet.
+type Known = HashMap<Reference, Seen<Content>>;
 
 /// Follows what is referred to.
 pub struct References {
@@ -78,7 +78,7 @@ impl References {
     }
 
     /// What all of them hold; `None` while some are not known yet.
-    pub fn contents(&self) -> Option<HashMap<Reference, Option<Content>>> {
+    pub fn contents(&self) -> Option<HashMap<Reference, Seen<Content>>> {
         let known = self.known.lock();
         self.following
             .keys()
@@ -88,7 +88,7 @@ impl References {
 
     fn follow_one(&self, reference: Reference) -> impl Future<Output = ()> + Send + use<> {
         let (client, known, changes) = (self.client.clone(), Arc::clone(&self.known), self.changes.clone());
-        let tell = move |reference: &Reference, content: Option<Content>| {
+        let tell = move |reference: &Reference, content: Seen<Content>| {
             known.lock().insert(reference.clone(), content);
             changes.send_modify(|last| *last += 1);
         };
@@ -96,13 +96,13 @@ impl References {
             match &reference {
                 Reference::Secret(name) => {
                     let secrets = Api::<Secret>::namespaced(client, &name.namespace);
-                    let seen = |secret: Option<Secret>| tell(&reference, secret.map(secret_content));
+                    let seen = |secret: Seen<Secret>| tell(&reference, secret.map(secret_content));
                     follow(secrets, &name.name, seen).await;
                 }
                 Reference::ConfigMap(name) => {
                     let config_maps = Api::<ConfigMap>::namespaced(client, &name.namespace);
                     let content = |map: ConfigMap| Content::ConfigMap(Arc::new(map.data.unwrap_or_default()));
-                    let seen = |map: Option<ConfigMap>| tell(&reference, map.map(content));
+                    let seen = |map: Seen<ConfigMap>| tell(&reference, map.map(content));
                     follow(config_maps, &name.name, seen).await;
                 }
             }

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use weir_api::kubernetes::{AIBackend, AIPolicy};
 
 use super::pod::{self, Pod};
+use crate::client::watching;
 
 /// Objects a page of the first list: it bounds what of a large cluster is in memory as JSON at once.
 const PAGE: u32 = 500;
@@ -52,7 +53,7 @@ impl Stores {
             pods_changed: watch::channel(0).0,
             is_filled: watch::channel(false).0,
         };
-        let configuration = watcher::Config::default().page_size(PAGE);
+        let configuration = watching().page_size(PAGE);
         let objects_changed = stores.objects_changed.clone();
         let pods_changed = stores.pods_changed.clone();
         tasks.spawn(reflect(

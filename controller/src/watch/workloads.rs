@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use weir_api::proto;
 use weir_api::proto::resource::Body;
 
+use super::exempt::Exempt;
 use super::pod::{self, Asked, Pod};
 
 /// A node's workloads, in the order of their uids.
@@ -25,11 +26,11 @@ pub struct WorkloadPolicies {
 
 /// The workloads of each node.
 ///
-/// Never a pod on the node's network, one of Weir's own namespace, or one that has ended.
+/// Never a pod on the node's network, one that a kubelet has made, one of a namespace that is left alone, or one that has ended.
 pub fn by_node(
     pods: &[Arc<Pod>],
     namespaces: &HashMap<String, Asked>,
-    own_namespace: &str,
+    exempt: &Exempt,
     policies: impl Fn(&Pod) -> WorkloadPolicies,
 ) -> BTreeMap<String, Vec<Arc<proto::Resource>>> {
     let mut nodes: BTreeMap<String, Vec<_>> = BTreeMap::new();
@@ -38,7 +39,8 @@ pub fn by_node(
         let Some(node) = &pod.spec.node_name else {
             continue;
         };
-        if pod.spec.host_network || namespace == own_namespace || pod::is_over(pod) {
+        let is_left_alone = pod.spec.host_network || pod::is_mirror(pod) || exempt.contains(namespace);
+        if is_left_alone || pod::is_over(pod) {
             continue;
         }
         let intercept = match pod::intercept(pod, namespaces.get(namespace).copied()) {

@@ -16,8 +16,12 @@ fn no_policies(_: &Pod) -> WorkloadPolicies {
 }
 
 fn placed(pods: &[Arc<Pod>], own_namespace: &str) -> BTreeMap<String, Vec<Arc<proto::Resource>>> {
+    placed_but_of(pods, &Exempt::new(own_namespace, []))
+}
+
+fn placed_but_of(pods: &[Arc<Pod>], exempt: &Exempt) -> BTreeMap<String, Vec<Arc<proto::Resource>>> {
     let namespaces = HashMap::from([("shop".to_owned(), Asked::Enabled)]);
-    by_node(pods, &namespaces, own_namespace, no_policies)
+    by_node(pods, &namespaces, exempt, no_policies)
 }
 
 #[test]
@@ -92,6 +96,23 @@ fn those_that_are_never_captured_are_on_no_node() {
     assert!(placed(&pods, "weir-system").is_empty());
     let own = [pod("own", r#"{"nodeName":"n1"}"#, "{}", "Running")];
     assert!(placed(&own, "shop").is_empty(), "Weir's own namespace");
+    let exempt = Exempt::new("weir-system", ["shop".to_owned()]);
+    assert!(placed_but_of(&own, &exempt).is_empty(), "one that is left alone");
+}
+
+/// Whoever has taken over a node can make such a pod in any namespace, with any labels and annotations.
+#[test]
+fn a_pod_that_a_kubelet_has_made_is_on_no_node() {
+    let forged = pod(
+        "forged",
+        r#"{"nodeName":"n1"}"#,
+        r#"{"weir.dev/intercept":"enabled"}"#,
+        "Running",
+    );
+    let mut forged = (*forged).clone();
+    let annotations = ["weir.dev/injected", "kubernetes.io/config.mirror"];
+    forged.metadata.annotations = Some(annotations.map(|name| (name.to_owned(), "1".to_owned())).into());
+    assert!(placed(&[forged.into()], "weir-system").is_empty());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use thiserror::Error;
 
 use super::mutate::{self, Injection};
+use crate::names::MIRROR_ANNOTATION;
 
 /// Why a question can't be answered at all.
 #[derive(Debug, Error)]
@@ -33,7 +34,9 @@ pub fn answer(
     };
     let namespace = request["namespace"].as_str().unwrap_or_default();
     let pod = &request["object"];
-    let patch = match injection(namespace, pod) {
+    // A kubelet's account of a static pod is nobody's request: the pod runs already, and its account may name no ConfigMap.
+    let is_mirror = pod["metadata"]["annotations"].get(MIRROR_ANNOTATION).is_some();
+    let patch = match injection(namespace, pod).filter(|_| !is_mirror) {
         None => Vec::new(),
         Some(injection) => match (
             request["operation"].as_str().unwrap_or_default(),
@@ -98,8 +101,11 @@ mod tests {
     #[test]
     fn whatever_else_is_allowed_as_it_is() {
         let pod = json!({"spec": {"containers": [{"name": "a"}]}});
+        let mut mirror = pod.clone();
+        mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "9a7b"});
         for request in [
             json!({"uid": "1", "operation": "CREATE", "namespace": "other", "object": pod}),
+            json!({"uid": "1", "operation": "CREATE", "namespace": "shop", "object": mirror}),
             json!({"uid": "1", "operation": "UPDATE", "namespace": "shop", "object": pod}),
             json!({"uid": "1", "operation": "DELETE", "namespace": "shop"}),
             json!({"uid": "1", "operation": "CREATE", "subResource": "binding", "namespace": "shop", "object": {}}),

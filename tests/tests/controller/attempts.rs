@@ -6,7 +6,8 @@ use rcgen::{KeyPair, SigningKey};
 use serde_json::Value as Json;
 use weir_tests::cluster::Cluster;
 
-use crate::agent::{AgentPod, Stream, kubectl_in_weir};
+use crate::agent::{AgentPod, Stream, kubectl_in_weir, upsert};
+use crate::objects::{PaperNode, backend, pod};
 
 const AUDIENCE: &str = "weir-controller";
 
@@ -130,6 +131,58 @@ fn a_token_that_has_expired_is_refused_and_ends_the_stream_that_it_opened() {
             break;
         }
     }
+}
+
+/// A kubelet's credentials are good for an object of a static pod in any namespace, as long as its own node runs it.
+#[test]
+fn a_static_pod_gives_its_node_no_key_of_the_namespace_that_it_claims() {
+    let cluster = Cluster::shared();
+    let node = PaperNode::new(cluster, "paper-static");
+    let (bank, shop) = (cluster.namespace("claimed"), cluster.namespace("placed"));
+    backend(&bank, "openai", &format!("{}.example", bank.name()), "sk-claimed");
+    bank.wait("aibackend/openai", "condition=Accepted");
+    let uid = cluster.kubectl(&["get", "node", node.name, "--output=jsonpath={.metadata.uid}"]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let claimed = format!(
+        "apiVersion: v1
+kind: Pod
+metadata:
+  name: claimed
+  namespace: {}
+  annotations: {{weir.dev/injected: '1', kubernetes.io/config.mirror: a}}
+  labels: {{weir.dev/intercept: enabled}}
+  ownerReferences: [{{apiVersion: v1, kind: Node, name: {node}, uid: {uid}, controller: true}}]
+spec: {{nodeName: {node}, containers: [{{name: app, image: 'weir.test/busybox:1'}}], tolerations: [{{operator: Exists}}]}}
+",
+        bank.name(),
+        node = node.name
+    );
+    std::fs::write(file.path(), claimed).unwrap();
+    cluster.kubectl(&[
+        &format!("--as=system:node:{}", node.name),
+        "--as-group=system:nodes",
+        "create",
+        "--validate=false",
+        "--filename",
+        &file.path().display().to_string(),
+    ]);
+    let given = bank.field("pod", "claimed", "{.spec.initContainers}{.spec.volumes}");
+    assert_eq!(given, "", "the webhook leaves it as it is");
+
+    // What is placed after it is told; it is not, nor anything of its namespace.
+    let name = format!("{}/openai", shop.name());
+    backend(&shop, "openai", &format!("{}.example", shop.name()), "sk-placed");
+    pod(&shop, "web", node.name);
+    let agent = AgentPod::on(cluster, node.name, "static");
+    let mut stream = Stream::open(cluster, node.name, Some(&agent.token(AUDIENCE)), &[]);
+    stream.wait(|message| {
+        let text = message.to_string();
+        assert!(
+            !text.contains(bank.name()) && !text.contains("sk-claimed"),
+            "{text}"
+        );
+        upsert(message, "CREDENTIAL", &name).is_some()
+    });
 }
 
 /// The same token with another end, signed by the cluster's own key: the API server issues none that ends within ten minutes.

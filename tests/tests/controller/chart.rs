@@ -132,6 +132,17 @@ fn documents(set: &[&str]) -> Vec<serde_json::Value> {
         .collect()
 }
 
+/// What the webhook's configuration leaves out, the controller has to leave alone as well.
+#[test]
+fn the_controller_is_told_which_namespaces_are_left_alone() {
+    let output = rendered(&["webhook.excludedNamespaces={kube-system,legacy}"]);
+    let manifest = String::from_utf8(output.stdout).unwrap();
+    for namespace in ["kube-system", "legacy"] {
+        let argument = format!("- --excluded-namespace={namespace}\n");
+        assert_eq!(manifest.matches(&argument).count(), 1, "{namespace}");
+    }
+}
+
 /// Every port that a container of ours opens is let in by a policy, to somebody in particular, and no port besides.
 #[test]
 fn policies_name_every_port_and_who_may_reach_it() {

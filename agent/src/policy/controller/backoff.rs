@@ -58,4 +58,17 @@ mod tests {
         backoff.reset();
         assert_eq!(backoff.bound(), FIRST);
     }
+
+    /// All of 64 in the same half is as likely as a coin that falls on one side 64 times.
+    #[test]
+    fn waits_are_spread_over_the_whole_bound() {
+        let mut backoff = Backoff::default();
+        while backoff.bound() < LONGEST {
+            backoff.next();
+        }
+        let waits: Vec<Duration> = (0..64).map(|_| backoff.next()).collect();
+        let is_early = |wait: &Duration| *wait < LONGEST / 2;
+        assert!(waits.iter().any(is_early), "{waits:?}");
+        assert!(!waits.iter().all(is_early), "{waits:?}");
+    }
 }

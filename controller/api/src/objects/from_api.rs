@@ -31,6 +31,11 @@ impl Objects {
         self.config_maps
             .push(located("ConfigMap", namespace, name, None, data));
     }
+
+    /// Adds that the Secret or ConfigMap, as `kind` says, may not be read: whether it is there is not known.
+    pub fn add_forbidden(&mut self, kind: &str, namespace: &str, name: &str) {
+        self.forbidden.insert(format!("{kind} {namespace}/{name}"));
+    }
 }
 
 fn located<T>(

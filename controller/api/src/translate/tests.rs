@@ -148,6 +148,22 @@ fn what_is_wrong_with_one_object_keeps_only_that_one_out() {
     assert!(outcome("two-providers").accepted.is_err() && outcome("two-providers").resolved_refs.is_ok());
 }
 
+/// Whoever writes the backend can't mend it by adding what may be there already.
+#[test]
+fn a_secret_that_may_not_be_read_is_not_said_to_be_missing() {
+    let mut objects = Objects::default();
+    let with_secret = OPENAI.replace(r#"{"passthrough": {}}"#, r#"{"secretRef": {"name": "key"}}"#);
+    objects.add_backend("shop", "openai", 1, backend(&with_secret));
+    objects.add_forbidden("Secret", "shop", "key");
+    let translation = translate_each(&objects);
+    let (name, outcome) = translation.outcomes.iter().next().unwrap();
+    let problems = outcome.resolved_refs.as_ref().unwrap_err();
+    assert_eq!(
+        problems[0].in_status_of(&name.to_string()),
+        "spec.auth.secretRef.name: Secret shop/key may not be read: the chart's `controller.secretNamespaces` names the namespaces whose Secrets and ConfigMaps Weir's controller may read, so have `shop` added there"
+    );
+}
+
 /// A namespace that may not answer for others takes no host from one that may.
 #[test]
 fn backends_for_all_are_those_of_sharing_namespaces() {
