@@ -1,4 +1,4 @@
-//! Reads what a connection begins with, and whom it has to ask for that.
+//! Reads a connection's first bytes; dials the server if the client stays silent.
 
 use std::io;
 use std::net::SocketAddr;

@@ -41,12 +41,12 @@ pub struct Downstream {
     observes: bool,
     /// What `weir await-capture` is told.
     introduction: Option<String>,
-    /// Set off once clients had better open their next connection anew.
+    /// Cancelled when the agent drains: clients are then asked to connect anew.
     draining: CancellationToken,
 }
 
 impl Downstream {
-    /// Serves one workload. `root`: the file of our root as the workload sees it, for who does not trust it.
+    /// Serves one workload. `root`: the file of our root as the workload sees it, named in the warning when a client rejects our certificate.
     pub fn new(services: Arc<Services>, terminator: Arc<Terminator>, root: &Path) -> Self {
         Self {
             services,
@@ -89,7 +89,7 @@ impl Downstream {
         }
     }
 
-    /// Its stages are boxed each: together they are large, and most are over when a connection comes to rest for minutes.
+    /// Each stage is boxed: together they are large, and most have finished by the time a connection idles.
     async fn sort(&self, stream: TcpStream, origin: &Origin) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let mut first = match Box::pin(FirstBytes::read(

@@ -46,7 +46,7 @@ pub struct Services {
     pub telemetry: Telemetry,
     /// The way to the providers, shared by all workloads.
     pub upstream: Arc<Upstream>,
-    /// Whence this workload's own connections are dialled.
+    /// Dials this workload's own connections.
     pub dialler: Dialler,
 }
 

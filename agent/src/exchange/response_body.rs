@@ -272,7 +272,7 @@ impl Observed {
             }
             (_, Err(trailers)) => Some(trailers),
         };
-        // A client that has read as many bytes as it was promised asks no more: this may be the last we hear of it.
+        // A client that has read as many bytes as it was promised may stop polling: this may be the last we hear of it.
         if self.theirs.incoming.is_end_stream() {
             self.end();
         }

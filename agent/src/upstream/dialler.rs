@@ -1,4 +1,4 @@
-//! Whence servers are dialled: a captured pod's own network namespace, so that to them, to NetworkPolicies and to firewalls the
+//! The network namespace that servers are dialled from: a captured pod's own, so that to them, to NetworkPolicies and to firewalls the
 //! connection is the pod's; or the agent's.
 
 use std::io;
@@ -24,10 +24,10 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(45);
 
 /// Opens TCP connections from one network namespace. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Dialler(Whence);
+pub struct Dialler(DialledFrom);
 
 #[derive(Clone, Debug, Default)]
-enum Whence {
+enum DialledFrom {
     #[default]
     Own,
     OwnForPods,
@@ -40,30 +40,30 @@ enum Whence {
 impl Dialler {
     /// Dials from the agent's own network namespace.
     pub fn own() -> Self {
-        Self(Whence::Own)
+        Self(DialledFrom::Own)
     }
 
     /// The same on behalf of pods. What is loopback or link-local there (a cloud's metadata service, say) is none of theirs, and whoever may write
     /// a backend must not get there by the agent.
     pub fn own_for_pods() -> Self {
-        Self(Whence::OwnForPods)
+        Self(DialledFrom::OwnForPods)
     }
 
     /// Dials from another, in which `sockets` makes the sockets.
     pub fn inside(sockets: SocketMaker, namespace: Arc<NetworkNamespace>) -> Self {
-        Self(Whence::Elsewhere { sockets, namespace })
+        Self(DialledFrom::Elsewhere { sockets, namespace })
     }
 
     /// Opens a TCP connection to an address within `limit`, as a relay or below TLS.
     pub(crate) async fn dial(&self, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         let connecting = async {
             match &self.0 {
-                Whence::OwnForPods if is_local(address.ip()) => Err(io::Error::new(
+                DialledFrom::OwnForPods if is_local(address.ip()) => Err(io::Error::new(
                     io::ErrorKind::PermissionDenied,
                     "`dial: Node` reaches no loopback or link-local address: they would be the agent's; use `dial: Pod`",
                 )),
-                Whence::Own | Whence::OwnForPods => TcpStream::connect(address).await,
-                Whence::Elsewhere { sockets, namespace } => {
+                DialledFrom::Own | DialledFrom::OwnForPods => TcpStream::connect(address).await,
+                DialledFrom::Elsewhere { sockets, namespace } => {
                     let socket = sockets.make(Arc::clone(namespace), address).await?;
                     TcpSocket::from_std_stream(socket.into()).connect(address).await
                 }

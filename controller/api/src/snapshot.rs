@@ -211,7 +211,7 @@ pub struct Backend {
     pub endpoint: Option<BackendEndpoint>,
     /// Who may use it.
     pub allowed_namespaces: AllowedNamespaces,
-    /// Whence upstream is dialled.
+    /// Where upstream is dialled from.
     pub dial: Dial,
     /// What becomes of the next connection of a client that rejected our leaf.
     pub on_untrusted: OnUntrusted,

@@ -50,7 +50,7 @@ pub enum Refusal {
     NotBound,
     /// The pod that it is bound to is gone, or another has taken its name.
     #[error(
-        "the token is bound to pod {pod} (uid {uid}), which there is not: it was deleted, or another has taken its name"
+        "the token is bound to pod {pod} (uid {uid}), which does not exist: it was deleted, or another has taken its name"
     )]
     NoSuchPod {
         /// The pod's name.

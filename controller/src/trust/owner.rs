@@ -1,4 +1,4 @@
-//! Whose the objects are that the controller makes: they go when the release goes, for nobody else knows of them.
+//! The owner reference of the objects that the controller makes: they go when the release goes, for nobody else knows of them.
 
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;

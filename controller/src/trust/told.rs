@@ -1,4 +1,4 @@
-//! Tells those who speak to our servers by which authority they know them: the agents by a ConfigMap, the API server in the webhook's
+//! Publishes the authorities that clients of our servers verify them by: the agents by a ConfigMap, the API server in the webhook's
 //! configuration.
 
 use std::collections::BTreeMap;

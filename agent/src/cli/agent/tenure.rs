@@ -53,7 +53,7 @@ impl Waiting {
     }
 }
 
-/// Whence a tenure has its pods.
+/// Where a tenure's pods come from.
 pub(super) enum Beginning {
     /// From what is pinned, and from what we had ourselves.
     Alone(Option<Inheritance>),
@@ -61,7 +61,7 @@ pub(super) enum Beginning {
     Beside(Predecessor),
 }
 
-/// How a tenure went over.
+/// How a tenure ended.
 pub(super) enum Over {
     /// To this agent; and what it was given, should it be lost before we end.
     HandedOver(Successor, Inheritance),

@@ -44,7 +44,7 @@ pub struct AIBackendSpec {
     /// Where to send instead of the address that the app dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointSpec>,
-    /// Whence upstream is dialled: the pod's network namespace, or the node's.
+    /// Which network namespace upstream is dialled from: the pod's, or the agent's.
     #[serde(default)]
     pub dial: Dial,
     /// What becomes of the next connection of a client that rejected our certificate: it is relayed untouched, or refused.
@@ -140,7 +140,7 @@ pub enum NamespacesFrom {
     All,
 }
 
-/// Whence upstream is dialled.
+/// Where upstream is dialled from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Dial {
     /// The workload's network namespace: its source address and network policies hold.
