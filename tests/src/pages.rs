@@ -76,6 +76,11 @@ pub const COMMANDS: &[(&str, Shown)] = &[
         "cargo xtask codegen",
         Shown::By("controller/api/tests/codegen.rs"),
     ),
+    (
+        "kubectl create … --dry-run=client -o yaml",
+        Shown::By("tests/tests/crds.rs"),
+    ),
+    ("kubectl get … -o yaml", Shown::By("tests/tests/crds.rs")),
     ("env -i", Shown::Name),
     ("helm test", Shown::Name),
     ("helm uninstall", Shown::Name),

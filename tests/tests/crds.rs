@@ -298,3 +298,42 @@ fn the_api_server_takes_what_is_right_and_says_what_is_wrong() {
     );
     assert_eq!(defaults, "Pod Relay Same");
 }
+
+/// `weir run -f` takes what is in a cluster, as kubectl writes it.
+#[test]
+fn what_kubectl_writes_is_a_configuration_file() {
+    let cluster = Cluster::shared();
+    let namespace = cluster.namespace("written");
+    let secret = namespace.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "key",
+        "--from-literal=apiKey=sk-written",
+        "--dry-run=client",
+        "--output=yaml",
+    ]);
+    namespace.apply(&secret);
+    namespace.apply(&object(
+        "AIBackend",
+        "openai",
+        "{provider: {openai: {}}, auth: {secretRef: {name: key}}}",
+    ));
+    // With the status that the controller writes.
+    namespace.wait("aibackend/openai", "condition=Accepted");
+    let backend = namespace.kubectl(&["get", "aibackend", "openai", "--output=yaml"]);
+    let list = namespace.kubectl(&["get", "aibackends", "--output=yaml"]);
+    let secrets = namespace.kubectl(&["get", "secrets", "--output=yaml"]);
+    for texts in [
+        vec![("secret.yaml", &secret), ("backend.yaml", &backend)],
+        vec![("secrets.yaml", &secrets), ("backends.yaml", &list)],
+    ] {
+        let texts = texts.iter().map(|(name, text)| (*name, text.as_str()));
+        let snapshot = weir_api::load(texts, &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+        let backend = snapshot.backend(namespace.name(), "api.openai.com").unwrap();
+        let weir_api::Auth::Key(key) = &backend.auth else {
+            panic!("{:?}", backend.auth);
+        };
+        assert_eq!(secrecy::ExposeSecret::expose_secret(key), "sk-written");
+    }
+}
