@@ -3,6 +3,8 @@
 use serde_json::json;
 use weir_tests::cluster::{Cluster, Document, Namespace, WEIR_NAMESPACE, shell, told};
 
+use crate::secrets;
+
 /// What the page's reader has: a namespace `shop` with a deployment `app`, which needs a key and has none.
 const APP: &str = "apiVersion: apps/v1
 kind: Deployment
@@ -59,6 +61,8 @@ pub(crate) fn as_documented() {
     page.assert_done();
     shop.kubectl(&ask);
     shop.kubectl(&["delete", "aipolicy", "small-models"]);
+    // The page has Weir log all that it logs to who debugs.
+    secrets::assert_told_by_nobody(&shop, &[]);
 
     forget(&shop);
     as_noted(&shop);
