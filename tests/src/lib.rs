@@ -12,4 +12,5 @@ pub mod cluster;
 pub mod mock;
 pub mod noise;
 pub mod pages;
+pub mod search;
 pub mod world;

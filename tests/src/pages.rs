@@ -12,6 +12,8 @@ pub enum Shown {
     Cluster,
     /// Run by this file of the repository.
     By(&'static str),
+    /// Not run: it builds for release, which takes longer than a test may. This file looks at the same, made of what tests are built as.
+    Release(&'static str),
     /// A name, with nothing to run as it stands.
     Name,
 }
@@ -71,7 +73,7 @@ pub const COMMANDS: &[(&str, Shown)] = &[
         "weir explain pod NS/POD",
         Shown::By("tests/tests/kubernetes/observe.rs"),
     ),
-    ("cargo xtask image", Shown::By("tests/tests/cluster.rs")),
+    ("cargo xtask image", Shown::Release("tests/tests/cluster.rs")),
     (
         "cargo xtask codegen",
         Shown::By("controller/api/tests/codegen.rs"),
@@ -93,6 +95,8 @@ pub const COMMANDS: &[(&str, Shown)] = &[
     ("kubectl rollout restart", Shown::Name),
     ("sudo --preserve-env=NAME", Shown::Name),
     ("unshare --net", Shown::Name),
+    ("weir agent", Shown::Name),
+    ("weir await-capture", Shown::Name),
     ("weir run", Shown::Name),
     ("weir run -f", Shown::Name),
 ];

@@ -10,6 +10,9 @@ use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY, WEIR_IMAGE};
 const BUSYBOX: &str = "weir.test/busybox:1";
 const APP: &str = "weir.test/app-python:1";
 const SLEEP: &str = "command: [sleep, infinity]";
+/// What Weir's image may weigh here, of programs that are built as tests are. A release may weigh 40 MiB, which `cargo xtask image` sees to: its
+/// programs are smaller, but take too long to be built for a test. What has come in by mistake shows in both.
+const BUDGET: u64 = 60 << 20;
 
 /// A web server that says its own name, and a service of the same name.
 fn web(namespace: &Namespace<'_>, node: &str) {
@@ -153,6 +156,8 @@ spec:
     let version = WEIR_IMAGE.rsplit(':').next().unwrap();
     assert_eq!(namespace.logs("weir"), format!("weir {version}\n"));
     let archive = cluster.paths().folder().join("images/weir.tar");
+    let size = fs::metadata(&archive).unwrap().len();
+    assert!(size <= BUDGET, "{size} bytes are over the budget of {BUDGET}");
     let files = tempfile::tempdir().unwrap();
     let unpack = |archive: &Path| {
         let mut tar = Command::new("tar");

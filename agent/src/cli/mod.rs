@@ -42,6 +42,9 @@ enum Output {
     Json,
 }
 
+/// Our root as pods have it: the webhook mounts it there.
+const ROOT_IN_PODS: &str = "/etc/weir/trust/root.crt";
+
 /// Weir itself failed: as env(1), nohup(1) and their like have it.
 const FAILED: u8 = 125;
 

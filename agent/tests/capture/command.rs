@@ -56,17 +56,18 @@ fn a_pod_calls_with_a_key_that_it_does_not_have() {
     });
 }
 
+fn await_capture(scene: &Scene, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.arg("await-capture").args(arguments);
+    scene.pod.command(&command)
+}
+
 #[test]
 fn await_capture_waits_for_the_agent() {
     in_namespace(|| {
         let mut scene = Scene::new();
-        let await_capture = |arguments: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-            command.arg("await-capture").args(arguments);
-            scene.pod.command(&command)
-        };
         // Nobody is there: Open goes on after its limit.
-        let output = await_capture(&["--fail", "open", "--limit", "1s"])
+        let output = await_capture(&scene, &["--fail", "open", "--limit", "1s"])
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -75,7 +76,7 @@ fn await_capture_waits_for_the_agent() {
             "{said}"
         );
 
-        let mut waiting = await_capture(&["--fail", "closed"]).spawn().unwrap();
+        let mut waiting = await_capture(&scene, &["--fail", "closed"]).spawn().unwrap();
         let _agent = scene.agent();
         let mut observed = workload(scene.uid(), "till-1");
         observed.trusts = false;
@@ -83,7 +84,49 @@ fn await_capture_waits_for_the_agent() {
         assert!(waiting.wait().unwrap().success());
         let mut said = String::new();
         waiting.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        assert!(said.contains("captured as shop/till-1 on n1"), "{said}");
+        assert!(said.contains("captured as shop/till-1 on n1: observed"), "{said}");
+    });
+}
+
+#[test]
+fn await_capture_tells_a_pod_that_is_intercepted_from_one_that_is_only_captured() {
+    in_namespace(|| {
+        let mut scene = Scene::new();
+        let root = scene.file("root.crt");
+        let ask = |scene: &Scene, limit: &str| {
+            let mut command = await_capture(scene, &["--intercepted", "--limit", limit, "--root"]);
+            command.arg(&root).output().unwrap()
+        };
+        let fails = |scene: &Scene, says: &str| {
+            let output = ask(scene, "1s");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains(says), "{said}");
+        };
+        fails(&scene, "the webhook did not change the pod");
+        fs::write(&root, "").unwrap();
+        fails(&scene, "no certificate in it");
+        fs::write(&root, "-----BEGIN CERTIFICATE-----\n").unwrap();
+        fails(&scene, "is the weir-agent pod of this node ready");
+
+        let _agent = scene.agent();
+        let mut untrusting = workload(scene.uid(), "till-1");
+        untrusting.trusts = false;
+        let mut stream = scene.configure(untrusting);
+        fails(
+            &scene,
+            "for it was not given our root to trust; it had to be intercepted",
+        );
+
+        let resources = scene.resources(workload(scene.uid(), "till-1"));
+        let rejections = scene.runtime.block_on(stream.configure(resources, Vec::new()));
+        assert_eq!(rejections, []);
+        let output = ask(&scene, "60s");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && said.contains("captured as shop/till-1 on n1: intercepted"),
+            "{said}"
+        );
     });
 }
 

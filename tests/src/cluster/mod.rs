@@ -4,8 +4,11 @@
 //! it, the first test that asks for it brings it up, and `cargo xtask test` ends it, whatever came of the tests.
 
 mod document;
+pub mod inspection;
 mod namespace;
+mod program;
 pub mod shop;
+mod stream;
 
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -15,6 +18,8 @@ pub use xtask::cluster_paths::{PROVIDER_KEY, WEIR_IMAGE, WEIR_NAMESPACE};
 
 pub use document::{Document, shell, told};
 pub use namespace::Namespace;
+pub use program::Program;
+pub use stream::Stream;
 
 use crate::world::binaries::built;
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Cluster, Namespace, PROVIDER_KEY, WEIR_NAMESPACE};
+use super::{Cluster, Namespace, PROVIDER_KEY, WEIR_NAMESPACE, told};
 
 /// The image of a Python application with the providers' SDKs, and no key.
 pub const APP: &str = "weir.test/app-python:1";
@@ -73,4 +73,18 @@ pub fn access_log(agent: &str, namespace: &str) -> Vec<Json> {
 pub fn metrics(agent: &str) -> String {
     let path = format!("/api/v1/namespaces/{WEIR_NAMESPACE}/pods/{agent}:15090/proxy/metrics");
     Cluster::shared().kubectl(&["get", "--raw", &path])
+}
+
+/// Whether what a pod dials arrives at the provider itself: its certificate is the provider's own.
+///
+/// # Panics
+/// If nobody answers, or somebody else.
+pub fn is_straight(shop: &Namespace<'_>, pod: &str) -> bool {
+    // Whatever the certificate: a program that once refuses Weir's is let through afterwards.
+    let output = shop.exec_output(pod, &["curl", "-skv", "https://api.openai.com/hello"]);
+    let text = told(&output);
+    let [straight, intercepted] =
+        ["Mock provider root", "Weir intermediate"].map(|issuer| text.contains(issuer));
+    assert!(output.status.success() && straight != intercepted, "{text}");
+    straight
 }

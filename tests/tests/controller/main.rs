@@ -4,6 +4,7 @@
 mod agent;
 mod attempts;
 mod chart;
+mod chart_common;
 mod given;
 mod objects;
 mod webhook;

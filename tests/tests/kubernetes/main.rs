@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
 mod chain;
+mod held;
 mod observe;
 mod pages;
+mod reach;

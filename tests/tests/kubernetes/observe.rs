@@ -1,11 +1,11 @@
 //! What Weir says without opening anything: observed namespaces, `weir explain`, `weir doctor`, clients that reject our certificate.
 
-use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
+use weir_tests::cluster::inspection::{explain, explained, in_agent};
 use weir_tests::cluster::shop::{APP, access_log, agent_on, labelled, metrics};
-use weir_tests::cluster::{Cluster, Document, Namespace, WEIR_NAMESPACE};
+use weir_tests::cluster::{Cluster, Document, Namespace};
 
 const SLEEP: &str = "command: [sleep, infinity]";
 
@@ -16,40 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const DISTRUSTING: &str = "import socket, ssl
 plain = socket.create_connection(('api.openai.com', 443))
 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_socket(plain, server_hostname='api.openai.com')";
-
-/// Runs `weir` in a node's agent.
-fn in_agent(node: &str, arguments: &[&str]) -> Output {
-    let mut command = Cluster::shared().command("kubectl");
-    command
-        .args([
-            "exec",
-            "--namespace",
-            WEIR_NAMESPACE,
-            &agent_on(node),
-            "--",
-            "weir",
-        ])
-        .args(arguments);
-    command.output().unwrap()
-}
-
-fn explain(node: &str, namespace: &Namespace<'_>, pod: &str) -> Json {
-    let pod = format!("{}/{pod}", namespace.name());
-    let output = in_agent(node, &["explain", "pod", &pod, "--output=json"]);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
-}
-
-/// Waits until the answer about a pod is as wanted: what the API server was told takes a moment to reach an agent.
-fn explained(node: &str, namespace: &Namespace<'_>, pod: &str, wanted: impl Fn(&Json) -> bool) -> Json {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = explain(node, namespace, pod);
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{answer:#}");
-    }
-}
 
 /// The series of a metric that are of this namespace.
 fn series(node: &str, metric: &str, namespace: &Namespace<'_>) -> Vec<String> {

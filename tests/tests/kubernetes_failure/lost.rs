@@ -3,10 +3,9 @@
 use nix::time::{ClockId, clock_gettime};
 use serde_json::Value as Json;
 use weir_tests::cluster::shop::{APP, agent_on, labelled};
-use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY};
+use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY, Program, Stream};
 
-use crate::program::Program;
-use crate::{SLEEP, alone, weir};
+use crate::{SLEEP, alone, process};
 
 const PROBE: &str = include_str!("probe.py");
 const NODE: &str = "n1";
@@ -78,15 +77,7 @@ fn served_again(programs: &mut [Program<'_>; 2]) {
 
 /// The agent's process, as its node numbers it.
 fn agent_process() -> String {
-    let uid = weir(&["get", "pod", &agent_on(NODE), "--output=jsonpath={.metadata.uid}"]);
-    let script = format!(
-        "for process in $(cat /sys/fs/cgroup/unified/kubepods/*/pod{uid}/*/cgroup.procs); do \
-         read name < /proc/$process/comm; [ $name = weir ] && echo $process; done; true"
-    );
-    let process = Cluster::shared().on_node(NODE, &["sh", "-c", &script]);
-    let process = process.trim();
-    assert!(process.parse::<u32>().is_ok(), "one process: `{process}`");
-    process.to_owned()
+    process(NODE, &agent_on(NODE), "weir")
 }
 
 fn signal(signal: &str, process: &str) {
@@ -144,9 +135,10 @@ fn lost_open_refuses_no_new_connection_and_closed_lets_none_out() {
     assert_none_got_out(CLOSED);
 }
 
-/// The heartbeat decides, and what has waited is served in the end.
+/// The heartbeat decides, what has waited is served in the end, and a stream that was open goes on.
 fn hung(scene: &Scene) {
     let [mut open, mut closed] = scene.probes();
+    let streams = [OPEN, CLOSED].map(|pod| Stream::open(&scene.shop, pod));
     let process = agent_process();
     signal("-STOP", &process);
     open.wait_for(|line| line.ends_with(" passed"));
@@ -158,6 +150,7 @@ fn hung(scene: &Scene) {
     // Nothing is cut: those of the last second before the heartbeat was missed have waited.
     assert_eq!(wrong(&open, ["weir", "passed"], 0.0).len(), 0, "{open:?}");
     assert_eq!(wrong(&closed, ["weir", "refused"], 0.0).len(), 0, "{closed:?}");
+    streams.into_iter().for_each(Stream::assert_whole);
 }
 
 fn killed(scene: &Scene) {

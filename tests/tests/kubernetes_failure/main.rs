@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
 mod api_server;
+mod lease;
 mod load;
 mod lost;
-mod program;
 mod replaced;
 mod starts;
+mod webhook;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,4 +27,17 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 pub(crate) fn weir(arguments: &[&str]) -> String {
     let namespace = format!("--namespace={WEIR_NAMESPACE}");
     Cluster::shared().kubectl(&[&[namespace.as_str()], arguments].concat())
+}
+
+/// The process of that name in a pod of Weir's, as its node numbers it.
+pub(crate) fn process(node: &str, pod: &str, name: &str) -> String {
+    let uid = weir(&["get", "pod", pod, "--output=jsonpath={.metadata.uid}"]);
+    let script = format!(
+        "for process in $(cat /sys/fs/cgroup/unified/kubepods/*/pod{uid}/*/cgroup.procs); do \
+         read name < /proc/$process/comm; [ $name = {name} ] && echo $process; done; true"
+    );
+    let process = Cluster::shared().on_node(node, &["sh", "-c", &script]);
+    let process = process.trim();
+    assert!(process.parse::<u32>().is_ok(), "one process: `{process}`");
+    process.to_owned()
 }

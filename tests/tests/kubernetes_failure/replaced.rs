@@ -1,7 +1,8 @@
 //! Agents are replaced, and the controller goes away, under load with open streams.
 
 use weir_tests::cluster::Document;
-use weir_tests::cluster::shop::{APP, agent_on, labelled};
+use weir_tests::cluster::inspection::explained;
+use weir_tests::cluster::shop::{APP, agent_on, is_straight, labelled};
 
 use crate::load::Load;
 use crate::starts::Starts;
@@ -48,6 +49,9 @@ fn with_the_controller_away_nothing_changes_and_agents_can_still_be_replaced() {
     weir(&["rollout", "restart", "daemonset/weir-agent"]);
     weir(&["rollout", "status", "daemonset/weir-agent", "--timeout=120s"]);
     load.assert_nothing_was_lost();
+    // Nor is a pod held up that begins meanwhile: nobody gives it our root, and nobody tells its node of it.
+    shop.pod("unseen", NODES[0], APP, SLEEP);
+    assert!(is_straight(&shop, "unseen"));
     scale("2");
     weir(&[
         "rollout",
@@ -55,6 +59,9 @@ fn with_the_controller_away_nothing_changes_and_agents_can_still_be_replaced() {
         "deployment/weir-controller",
         "--timeout=120s",
     ]);
+    let unseen = explained(NODES[0], &shop, "unseen", |answer| answer["state"] == "untrusted");
+    assert!(unseen["mend"].as_str().unwrap().contains("restart"), "{unseen:#}");
+    assert!(is_straight(&shop, "unseen"));
     // And it is heard again.
     shop.pod("late", NODES[0], APP, SLEEP);
     let said = shop.exec("late", &["python3", "openai_sync.py"]);

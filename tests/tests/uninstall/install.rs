@@ -1,7 +1,9 @@
 //! Weir installed as `docs/install.md` says, in a cluster that has none.
 
 use serde_json::json;
-use weir_tests::cluster::{Cluster, Document, Namespace, WEIR_NAMESPACE, told};
+use weir_tests::cluster::{Cluster, Document, Namespace, WEIR_NAMESPACE, shell, told};
+
+use crate::secrets;
 
 /// What the page's reader has: a namespace `shop` with a deployment `app`, which needs a key and has none.
 const APP: &str = "apiVersion: apps/v1
@@ -58,9 +60,46 @@ pub(crate) fn as_documented() {
     page.run("helm upgrade weir");
     page.assert_done();
     shop.kubectl(&ask);
-
     shop.kubectl(&["delete", "aipolicy", "small-models"]);
+    // The page has Weir log all that it logs to who debugs.
+    secrets::assert_told_by_nobody(&shop, &[]);
+
+    forget(&shop);
+    as_noted(&shop);
+    forget(&shop);
     shop.kubectl(&["delete", "deployment", "app", "--wait"]);
+}
+
+/// As the page found it.
+fn forget(shop: &Namespace<'_>) {
     let own = format!("--namespace={WEIR_NAMESPACE}");
-    cluster.kubectl(&["delete", "aibackend/openai", "secret/openai", &own]);
+    Cluster::shared().kubectl(&["delete", "aibackend/openai", "secret/openai", &own]);
+    shop.kubectl(&["label", "namespace", "shop", "weir.dev/intercept-"]);
+}
+
+/// What helm says after the installation, typed as it stands there: every paragraph that is no prose. In one shell, which would take what follows
+/// for a part of a here-document that does not end.
+fn as_noted(shop: &Namespace<'_>) {
+    let notes = shell("helm get notes weir -n weir-system");
+    assert!(notes.status.success(), "{}", told(&notes));
+    let notes = String::from_utf8(notes.stdout).unwrap();
+    let paragraphs: Vec<&str> = notes.split("\n\n").map(str::trim_end).collect();
+    let commands = paragraphs
+        .iter()
+        .filter(|text| text.starts_with("kubectl "))
+        .copied();
+    let script = commands
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("NAMESPACE", shop.name());
+    assert_eq!(script.matches("\nEOF\n").count(), 1, "{script}");
+    let output = shell(&script);
+    let said = told(&output);
+    assert!(
+        output.status.success() && said.contains("api.openai.com"),
+        "{script}\n{said}"
+    );
+    assert!(said.contains("Phase:          Succeeded"), "{said}");
+    shop.kubectl(&["rollout", "status", "deployment/app", "--timeout=120s"]);
+    shop.kubectl(&["exec", "deployment/app", "--", "python3", "openai_sync.py"]);
 }

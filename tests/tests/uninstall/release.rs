@@ -1,12 +1,12 @@
 //! Weir uninstalled while pods run and a stream is open; installed again; uninstalled from a node that has lost its agent.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
-use weir_tests::cluster::shop::{APP, openai_backend};
-use weir_tests::cluster::{Cluster, Document, Namespace, PROVIDER_KEY, WEIR_NAMESPACE, told};
+use weir_tests::cluster::inspection::explained;
+use weir_tests::cluster::shop::{APP, is_straight, openai_backend};
+use weir_tests::cluster::{Cluster, Document, Namespace, PROVIDER_KEY, Stream, WEIR_NAMESPACE, told};
 
-use crate::{install, left};
+use crate::{install, left, secrets};
 
 /// Weir as it was, also where the test has failed half-way: the cluster may be a developer's.
 struct Restored;
@@ -22,7 +22,14 @@ impl Drop for Restored {
     }
 }
 
-/// A namespace with a pod on each node, which knows the provider's root, and a backend with its key.
+/// Pods that are intercepted, and the node of each.
+const APPS: [(&str, &str); 3] = [("app-n1", "n1"), ("app-n2", "n2"), (CLOSED, "n1")];
+/// One whose policy has it cut off while its agent is away.
+const CLOSED: &str = "app-closed";
+/// One that is only observed, by its own label.
+const OBSERVED: &str = "app-observed";
+
+/// A namespace with such pods, which know the provider's root, and a backend with its key.
 fn shop() -> Namespace<'static> {
     let cluster = Cluster::shared();
     let shop = cluster.namespace("uninstall");
@@ -36,11 +43,17 @@ fn shop() -> Namespace<'static> {
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: provider}}\ndata:\n  ca.crt: |\n{authority}"
     ));
     openai_backend(&shop);
-    for node in ["n1", "n2"] {
+    shop.apply(&format!(
+        "{{apiVersion: weir.dev/v1alpha1, kind: AIPolicy, metadata: {{name: shut}}, spec: {{targetRefs: [{{kind: Workload, labels: {{app: {CLOSED}}}}}], failurePolicy: Closed}}}}"
+    ));
+    shop.wait("aipolicy/shut", "condition=Accepted");
+    let observed = [(OBSERVED, "n2")];
+    for (pod, node) in APPS.iter().chain(&observed) {
+        let intercept = if *pod == OBSERVED { "observe" } else { "enabled" };
         shop.apply(&format!(
             "apiVersion: v1
 kind: Pod
-metadata: {{name: app-{node}, labels: {{app: app-{node}}}}}
+metadata: {{name: {pod}, labels: {{app: {pod}, weir.dev/intercept: {intercept}}}}}
 spec:
   nodeSelector: {{kubernetes.io/hostname: {node}}}
   terminationGracePeriodSeconds: 1
@@ -54,21 +67,12 @@ spec:
 "
         ));
     }
-    for pod in ["pod/app-n1", "pod/app-n2"] {
-        shop.wait(pod, "condition=Ready");
+    for (pod, _) in APPS.iter().chain(&observed) {
+        shop.wait(&format!("pod/{pod}"), "condition=Ready");
     }
+    explained("n2", &shop, OBSERVED, |answer| answer["state"] == "observed");
+    explained("n1", &shop, CLOSED, |answer| answer["failure_policy"] == "closed");
     shop
-}
-
-/// Whether what a pod dials arrives at the provider itself: its certificate is the provider's own.
-fn is_straight(shop: &Namespace<'_>, pod: &str) -> bool {
-    // Whatever the certificate: a program that once refuses Weir's is let through afterwards.
-    let output = shop.exec_output(pod, &["curl", "-skv", "https://api.openai.com/hello"]);
-    let text = told(&output);
-    let [straight, intercepted] =
-        ["Mock provider root", "Weir intermediate"].map(|issuer| text.contains(issuer));
-    assert!(output.status.success() && straight != intercepted, "{text}");
-    straight
 }
 
 /// Asserts that a pod works as pods do that are intercepted: without a key.
@@ -76,41 +80,6 @@ fn assert_intercepted(shop: &Namespace<'_>, pod: &str) {
     let heard = shop.exec(pod, &["python3", "openai_sync.py"]);
     assert_eq!(heard, "The mock heard: What does a weir do?\n");
     assert!(!is_straight(shop, pod));
-}
-
-/// A stream of some ten seconds, of which the first event has come.
-struct Stream {
-    process: Child,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Stream {
-    fn open(shop: &Namespace<'_>, pod: &str) -> Self {
-        let request =
-            r#"{"model":"mock-large-600000-slow","stream":true,"messages":[{"role":"user","content":"?"}]}"#;
-        let url = "https://api.openai.com/v1/chat/completions";
-        let json = "content-type: application/json";
-        let mut command: Command = shop.command(&["exec", pod, "--"]);
-        command.args(["curl", "-sSN", "-H", json, "--data", request, url]);
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        assert!(line.starts_with("data: {"), "{line}");
-        Self { process, output }
-    }
-
-    /// Waits for its end, which must be a good one.
-    fn assert_whole(mut self) {
-        let mut text = String::new();
-        self.output.read_to_string(&mut text).unwrap();
-        let status = self.process.wait().unwrap();
-        let end = text.get(text.len().saturating_sub(200)..).unwrap_or_default();
-        assert!(
-            status.success() && end.trim_end().ends_with("data: [DONE]"),
-            "{status}: {end}"
-        );
-    }
 }
 
 fn retiring() -> String {
@@ -139,15 +108,39 @@ fn nothing_is_left_and_pods_go_on() {
     install::as_documented();
 }
 
+/// `helm test`, and whoever waited for it gave up: its namespace and its pod are left.
+fn an_interrupted_test() {
+    let cluster = Cluster::shared();
+    let mut test = cluster.command("helm");
+    test.args(["--namespace", WEIR_NAMESPACE, "test", "weir"]);
+    let mut test = test.stdout(Stdio::null()).spawn().unwrap();
+    let pod = [
+        "wait",
+        "--namespace=weir-test",
+        "--for=create",
+        "pod/weir-captured",
+        "--timeout=60s",
+    ];
+    cluster.kubectl(&pod);
+    test.kill().unwrap();
+    test.wait().unwrap();
+    assert_eq!(
+        cluster.kubectl(&["get", "namespace", "weir-test", "--output=name"]),
+        "namespace/weir-test\n"
+    );
+}
+
 fn pods_go_on_without_weir(document: &Document, shop: &Namespace<'_>) {
-    let pods = ["app-n1", "app-n2"];
-    for pod in pods {
+    for (pod, _) in APPS {
         assert_intercepted(shop, pod);
     }
+    assert!(is_straight(shop, OBSERVED));
+    secrets::assert_told_by_nobody(shop, &APPS);
+    an_interrupted_test();
     let objects = left::of_agents();
     let stream = Stream::open(shop, "app-n1");
     document.run("helm uninstall weir -n weir-system\n");
-    for pod in pods {
+    for pod in APPS.map(|(pod, _)| pod).into_iter().chain([OBSERVED]) {
         assert!(is_straight(shop, pod), "{pod} is still captured");
     }
     stream.assert_whole();
@@ -170,7 +163,7 @@ fn pods_go_on_without_weir(document: &Document, shop: &Namespace<'_>) {
         "-c",
         "test -s $SSL_CERT_FILE && test -s /etc/weir/trust/root.crt",
     ];
-    for pod in pods {
+    for (pod, _) in APPS {
         shop.exec(pod, &own);
         shop.exec(pod, &roots);
     }

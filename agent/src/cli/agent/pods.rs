@@ -15,7 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::capture::pods::{Found, PodUid, Pods};
 use crate::capture::{CaptureError, NodeCapture, PodCapture, PodListener, PodSandbox};
-use crate::downstream::{Downstream, Terminator};
+use crate::cli::ROOT_IN_PODS;
+use crate::downstream::{Downstream, Terminator, captured};
 use crate::exchange::Services;
 use crate::inspection::{Served, ServedPod};
 use crate::policy::SnapshotHandle;
@@ -23,9 +24,6 @@ use crate::policy::controller::{ObservedWhy, PodWorkload, Treatment, Workloads};
 use crate::telemetry::{Activity, Telemetry};
 use crate::upstream::{Dialler, SocketMaker, Upstream};
 use weir_api::proto;
-
-/// Our root as pods have it: the webhook mounts it there.
-const ROOT_IN_PODS: &str = "/etc/weir/trust/root.crt";
 
 /// More than a node's pods should have; the controller takes no report that is much longer.
 const MOST_DISTRUSTS: usize = 1024;
@@ -268,7 +266,7 @@ impl fmt::Display for Named<'_> {
 
 fn treatment(workload: &PodWorkload) -> &'static str {
     match workload.treatment {
-        Treatment::Intercepted => "intercepted",
+        Treatment::Intercepted => captured::INTERCEPTED,
         Treatment::Observed(ObservedWhy::Label) => "observed",
         Treatment::Observed(ObservedWhy::Untrusting) => {
             "observed until it restarts, for it was not given our root to trust"
@@ -283,7 +281,7 @@ fn downstream(
     workload: &PodWorkload,
     activity: &Arc<Activity>,
 ) -> Downstream {
-    let introduction = format!("captured as {} on {}", Named(workload), shared.node);
+    let introduction = captured::introduction(Named(workload), &shared.node, treatment(workload));
     let services = Services {
         workload: Arc::clone(&workload.workload),
         snapshot: shared.snapshot.clone(),

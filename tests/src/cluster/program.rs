@@ -3,10 +3,10 @@
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::process::{Child, ChildStdout, Stdio};
 
-use weir_tests::cluster::Namespace;
+use super::Namespace;
 
 /// Runs until it is stopped.
-pub(crate) struct Program<'a> {
+pub struct Program<'a> {
     shop: &'a Namespace<'static>,
     pod: String,
     process: Child,
@@ -16,7 +16,10 @@ pub(crate) struct Program<'a> {
 
 impl<'a> Program<'a> {
     /// Starts a Python program that ends once there is a file /tmp/stop.
-    pub(crate) fn start(shop: &'a Namespace<'static>, pod: &str, text: &str) -> Self {
+    ///
+    /// # Panics
+    /// If kubectl cannot be run.
+    pub fn start(shop: &'a Namespace<'static>, pod: &str, text: &str) -> Self {
         let mut command = shop.command(&["exec", pod, "--", "python3", "-c", text]);
         let mut process = command
             .stdin(Stdio::null())
@@ -35,7 +38,10 @@ impl<'a> Program<'a> {
     }
 
     /// Returns once it has said a line like this.
-    pub(crate) fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) {
+    ///
+    /// # Panics
+    /// If it ends before that, with what it said.
+    pub fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) {
         loop {
             let Some(line) = self.lines.next() else {
                 let mut said = String::new();
@@ -50,7 +56,10 @@ impl<'a> Program<'a> {
     }
 
     /// Stops it, and gives all that it has said.
-    pub(crate) fn stop(mut self) -> Vec<String> {
+    ///
+    /// # Panics
+    /// If its pod is gone.
+    pub fn stop(mut self) -> Vec<String> {
         self.shop.exec(&self.pod, &["touch", "/tmp/stop"]);
         self.heard.extend(self.lines.by_ref().map_while(Result::ok));
         self.process.wait().unwrap();
