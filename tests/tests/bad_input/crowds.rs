@@ -55,18 +55,22 @@ fn ten_thousand_connections_leave_nothing() {
     finish(&world, dialer, "/v1/models");
 }
 
-#[test]
-fn many_idle_connections_cost_little() {
-    let world = World::new();
-    let dialer = Dialer::start(world.weir());
+/// Opens so many connections, each of which has had an answer, and then lets go of all.
+fn come_to_rest(world: &World, dialer: &Dialer<'_>, connections: usize) {
     let mut open = Vec::new();
-    for _ in 0..300 {
-        let mut wire = super::openai(&world, &dialer);
+    for _ in 0..connections {
+        let mut wire = super::openai(world, dialer);
         let request = "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n";
         assert_eq!(wire.exchange(request).unwrap().head.status(), 200);
         open.push(wire);
     }
-    drop(open);
+}
+
+#[test]
+fn many_idle_connections_cost_little() {
+    let world = World::new();
+    let dialer = Dialer::start(world.weir());
+    come_to_rest(&world, &dialer, 300);
     finish(&world, dialer, "/v1/models");
 }
 
@@ -74,14 +78,7 @@ fn many_idle_connections_cost_little() {
 fn a_shells_limit_of_open_files_is_not_the_end() {
     let world = World::new();
     let dialer = Dialer::start(world.weir().open_files(128));
-    let mut open = Vec::new();
     // Each takes two descriptors of Weir's.
-    for _ in 0..150 {
-        let mut wire = super::openai(&world, &dialer);
-        let request = "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n";
-        assert_eq!(wire.exchange(request).unwrap().head.status(), 200);
-        open.push(wire);
-    }
-    drop(open);
+    come_to_rest(&world, &dialer, 150);
     finish(&world, dialer, "/v1/models");
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 use weir_tests::captured::provider::Served;
 use weir_tests::captured::{Dialer, Signal, configuration, http2, provider};
 use weir_tests::world::World;
+use weir_tests::world::servers::Reports;
 
 use super::{CHAT_BODY, OPENAI, anthropic, message, openai, post};
 
@@ -14,16 +15,23 @@ const DONE: &str = "data: [DONE]\n\n";
 const COMPLETION: &str =
     r#"{"model":"gpt-4o","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7}}"#;
 
-/// A stream whose last word has come, and whose connection rests until the client has gone.
-fn rests_behind_the_last_word(wire: &mut Served, gone: &Signal) -> std::io::Result<()> {
-    wire.whole()?;
-    wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-    wire.send_chunk(EVENTS)?;
-    wire.send_chunk(DONE)?;
-    gone.wait();
-    // Whether Weir is still there to hear it does not matter.
-    let _ = wire.send_chunk("");
-    Ok(())
+/// A provider whose stream's last word has come, and whose connection rests until the client has gone.
+fn resting_behind_the_last_word(world: &World) -> (Reports, Signal) {
+    let gone = Signal::default();
+    let server_gone = gone.clone();
+    let reports = provider::start(world, move |mut wire: Served| {
+        wire.whole()?;
+        wire.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )?;
+        wire.send_chunk(EVENTS)?;
+        wire.send_chunk(DONE)?;
+        server_gone.wait();
+        // Whether Weir is still there to hear it does not matter.
+        let _ = wire.send_chunk("");
+        Ok(String::new())
+    });
+    (reports, gone)
 }
 
 fn assert_completed(dialer: Dialer<'_>) {
@@ -40,12 +48,7 @@ fn assert_completed(dialer: Dialer<'_>) {
 #[test]
 fn the_client_closes_on_the_last_word() {
     let world = World::new();
-    let gone = Signal::default();
-    let server_gone = gone.clone();
-    let reports = provider::start(&world, move |mut wire| {
-        rests_behind_the_last_word(&mut wire, &server_gone)?;
-        Ok(String::new())
-    });
+    let (reports, gone) = resting_behind_the_last_word(&world);
     let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
     let mut wire = openai(&world, &dialer);
     wire.send(post("/v1/chat/completions", STREAM)).unwrap();
@@ -64,12 +67,7 @@ fn the_client_closes_on_the_last_word() {
 #[test]
 fn the_client_resets_its_stream_on_the_last_word() {
     let world = World::new();
-    let gone = Signal::default();
-    let server_gone = gone.clone();
-    let reports = provider::start(&world, move |mut wire| {
-        rests_behind_the_last_word(&mut wire, &server_gone)?;
-        Ok(String::new())
-    });
+    let (reports, gone) = resting_behind_the_last_word(&world);
     let dialer = Dialer::start(world.bare_weir().configuration(&configuration::scripted(&world)));
     let runtime = http2::runtime();
     let sender = runtime.block_on(async {
