@@ -327,3 +327,55 @@ fn certificates(file: &Path) -> Result<String, StartError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test it is an assertion
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::{Arguments, roots_for_pods};
+
+    /// What pods would be given with these files.
+    fn roots(public: &str, additional: &str) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path.display().to_string()
+        };
+        let (public, additional) = (file("public", public), file("additional", additional));
+        let line = [
+            "serve",
+            "--namespace=w",
+            "--replica=r",
+            "--image=i",
+            "--public-roots",
+            &public,
+            "--additional-roots",
+            &additional,
+        ];
+        let matches = Arguments::augment_args(Command::new("serve")).get_matches_from(line);
+        let arguments = Arguments::from_arg_matches(&matches).unwrap();
+        roots_for_pods(&arguments)
+            .map(|roots| roots.to_string())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn pods_are_given_the_public_roots_and_the_additional_ones() {
+        let pem = |name: &str| {
+            rcgen::generate_simple_self_signed([name.to_owned()])
+                .unwrap()
+                .cert
+                .pem()
+        };
+        let (public, ours) = (pem("public.example"), pem("ours.example"));
+        let both = roots(&public, &ours).unwrap();
+        assert!(both.contains(public.trim_end()) && both.contains(ours.trim_end()));
+        let error = roots(&public, "hello").unwrap_err();
+        assert!(
+            error.contains("additional") && error.contains("has no certificate"),
+            "{error}"
+        );
+    }
+}

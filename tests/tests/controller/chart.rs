@@ -132,6 +132,34 @@ fn documents(set: &[&str]) -> Vec<serde_json::Value> {
         .collect()
 }
 
+#[test]
+fn additional_authorities_are_mounted_where_the_controller_looks() {
+    let documents = documents(&[
+        "webhook.additionalCA.configMap=our-ca",
+        "webhook.additionalCA.key=roots.pem",
+    ]);
+    let deployment = documents
+        .iter()
+        .find(|document| document["kind"] == "Deployment")
+        .unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let mount = &container["volumeMounts"][0];
+    let option = format!(
+        "--additional-roots={}/roots.pem",
+        mount["mountPath"].as_str().unwrap()
+    );
+    assert!(
+        container["args"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|argument| *argument == option)
+    );
+    assert_eq!(pod["volumes"][0]["name"], mount["name"]);
+    assert_eq!(pod["volumes"][0]["configMap"]["name"], "our-ca");
+}
+
 /// What the webhook's configuration leaves out, the controller has to leave alone as well.
 #[test]
 fn the_controller_is_told_which_namespaces_are_left_alone() {
