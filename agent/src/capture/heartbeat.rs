@@ -23,13 +23,15 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Beats once at once, then in the background. Needs a tokio runtime with time.
-    pub(super) fn start(mut map: Array<MapData, u64>) -> Result<Self, MapError> {
-        Self::with(Box::new(move |beat| map.set(0, beat, 0)))
+    /// Beats once at once, then in the background; and tells of each beat that came later than `bound` after the one before. Needs a
+    /// tokio runtime with time.
+    pub(super) fn start(mut map: Array<MapData, u64>, bound: Duration) -> Result<Self, MapError> {
+        Self::with(Box::new(move |beat| map.set(0, beat, 0)), bound)
     }
 
-    fn with(mut store: Store) -> Result<Self, MapError> {
-        store(monotonic_nanoseconds())?;
+    fn with(mut store: Store, bound: Duration) -> Result<Self, MapError> {
+        let mut last = monotonic_nanoseconds();
+        store(last)?;
         let store = Arc::new(Mutex::new(Some(store)));
         tokio::spawn({
             let store = Arc::clone(&store);
@@ -42,9 +44,19 @@ impl Heartbeat {
                     let Some(store) = store.as_mut() else {
                         return;
                     };
-                    if let Err(error) = store(monotonic_nanoseconds()) {
+                    let now = monotonic_nanoseconds();
+                    if let Err(error) = store(now) {
                         tracing::warn!(%error, "the heartbeat could not be stored");
                     }
+                    let silent = Duration::from_nanos(now.saturating_sub(last));
+                    if silent > bound {
+                        tracing::warn!(
+                            "no sign of life for {:.1} s: this process was stopped, or waited for a processor; meanwhile the failure \
+                             policy decided about new connections",
+                            silent.as_secs_f64()
+                        );
+                    }
+                    last = now;
                 }
             }
         });
@@ -84,7 +96,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_beat_follows_a_withdrawal() {
         let beats = Arc::new(Mutex::new(Vec::new()));
-        let heartbeat = Heartbeat::with({
+        let store = {
             let beats = Arc::clone(&beats);
             Box::new(move |beat| {
                 if beat == NO_HEARTBEAT {
@@ -93,8 +105,8 @@ mod tests {
                 beats.lock().push(beat);
                 Ok(())
             })
-        })
-        .expect("it is stored");
+        };
+        let heartbeat = Heartbeat::with(store, 10 * PERIOD).expect("it is stored");
         let before = Instant::now();
         // On a thread of its own: both workers stay free for the task.
         tokio::task::spawn_blocking(move || {

@@ -19,6 +19,7 @@
 
 mod attach;
 mod cgroup;
+mod counts;
 mod error;
 mod heartbeat;
 mod kernel;
@@ -32,14 +33,14 @@ mod runs;
 mod settings;
 mod sys;
 
-use aya::maps::{MapData, PerCpuArray};
-use parking_lot::Mutex;
+use std::sync::Arc;
+
 use tokio::net::TcpStream;
-use weir_ebpf_common::Counter;
 
 pub(crate) use sys::links::is_bpffs;
 
 pub use cgroup::{Cgroup, CgroupError, Hierarchy};
+pub use counts::{CaptureCounters, CaptureCounts};
 pub use error::CaptureError;
 pub use node::{
     NodeCapture, PinnedCapture, PinsIdentity, PodCapture, PodFault, PodListener, PodSandbox, load_programs,
@@ -62,34 +63,6 @@ pub struct CapturedConnection {
     pub origin: Origin,
 }
 
-/// What became of the connections that capture saw.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CaptureCounts {
-    /// Redirected to the listener.
-    pub captured: u64,
-    /// Let through because the agent was away, under [`FailurePolicy::Open`].
-    pub passed: u64,
-    /// Refused because the agent was away, under [`FailurePolicy::Closed`].
-    pub refused: u64,
-    /// Datagrams to UDP 443 refused, so that clients fall back to TCP.
-    pub quic_refused: u64,
-    /// Reset because they had no original destination: dialled straight to the listener.
-    pub reset: u64,
-}
-
-impl CaptureCounts {
-    fn read(counts: &PerCpuArray<MapData, u64>, reset: u64) -> Result<Self, CaptureError> {
-        let total = |counter: Counter| counts.get(&(counter as u32), 0).map(|each| each.iter().sum());
-        Ok(Self {
-            captured: total(Counter::Captured)?,
-            passed: total(Counter::Passed)?,
-            refused: total(Counter::Refused)?,
-            quic_refused: total(Counter::QuicRefused)?,
-            reset,
-        })
-    }
-}
-
 /// The capture of one cgroup: loaded programs, attached, and the listener that they redirect to.
 ///
 /// Dropping it detaches the programs; connections already handed out live on.
@@ -99,7 +72,7 @@ pub struct Capture {
     _attachments: Attachments,
     listener: Listener,
     origins: Origins,
-    counts: Mutex<PerCpuArray<MapData, u64>>,
+    counters: Arc<CaptureCounters>,
 }
 
 impl Capture {
@@ -117,14 +90,14 @@ impl Capture {
             .insert(listener.network_namespace, listener.enrolment(), 0)?;
         let origins = Origins::new(maps.origins);
         // The first beat comes before the first program can ask for it.
-        let heartbeat = Heartbeat::start(maps.heartbeat)?;
+        let heartbeat = Heartbeat::start(maps.heartbeat, settings.heartbeat_bound)?;
         let attachments = Attachments::attach(programs, cgroup, settings.on_failure)?;
         Ok(Self {
             heartbeat,
             _attachments: attachments,
             listener,
             origins,
-            counts: Mutex::new(maps.counts),
+            counters: Arc::new(CaptureCounters::new(maps.counts)),
         })
     }
 
@@ -142,9 +115,14 @@ impl Capture {
         )
     }
 
-    /// What became of the connections so far.
-    pub fn counts(&self) -> Result<CaptureCounts, CaptureError> {
-        CaptureCounts::read(&self.counts.lock(), self.listener.resets())
+    /// What becomes of the connections.
+    pub fn counters(&self) -> Arc<CaptureCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// How many connections were reset because they had no original destination: dialled straight to the listener.
+    pub fn resets(&self) -> u64 {
+        self.listener.resets()
     }
 
     /// Ends capture and leaves nothing: what the cgroup's processes dial next goes where they dial it.

@@ -24,7 +24,9 @@ pub struct CaptureSettings {
     pub exclude: Vec<IpNet>,
     /// What happens while the agent is away.
     pub on_failure: FailurePolicy,
-    /// How old the agent's last heartbeat may be before it counts as hung. It beats every tenth of a second.
+    /// How old the agent's last heartbeat may be before it counts as hung. It beats every tenth of a second. Until then connections
+    /// wait for it, so that an agent which hangs holds them up for so long; but one that only waits for a processor, on a machine that
+    /// has too much to do, must not be taken for one that hangs.
     pub heartbeat_bound: Duration,
 }
 
@@ -34,7 +36,7 @@ impl Default for CaptureSettings {
             ports: vec![80, 443],
             exclude: Vec::new(),
             on_failure: FailurePolicy::Open,
-            heartbeat_bound: Duration::from_secs(1),
+            heartbeat_bound: Duration::from_secs(3),
         }
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::observed::Observed;
 use super::record::ConnectionKind;
 use super::uncovered::Uncovered;
+use crate::capture::{CaptureCounters, CaptureCounts};
 
 /// Hosts kept for the footnote; the rest is only counted as connections.
 const RELAYED_HOSTS: usize = 64;
@@ -25,6 +26,8 @@ pub(super) struct Connections {
     relayed_hosts: Mutex<BTreeSet<String>>,
     observed: Observed,
     uncovered: Uncovered,
+    /// Of the kernel programs, while there are any.
+    counters: Mutex<Option<Arc<CaptureCounters>>>,
 }
 
 impl Connections {
@@ -57,10 +60,23 @@ impl Connections {
         self.active.load(Relaxed)
     }
 
+    pub(super) fn count_by(&self, counters: Option<Arc<CaptureCounters>>) {
+        *self.counters.lock() = counters;
+    }
+
+    /// What the kernel programs have counted.
+    pub(super) fn counts(&self) -> Option<CaptureCounts> {
+        let counters = self.counters.lock().clone()?;
+        let read = counters.read();
+        read.inspect_err(|error| tracing::warn!("the kernel's counters cannot be read: {error}"))
+            .ok()
+    }
+
     pub(super) fn summary(&self) -> Summary {
         Summary {
             relayed: self.total(ConnectionKind::Relayed),
             refused: self.total(ConnectionKind::Refused),
+            passed: self.counts().map_or(0, |counts| counts.passed),
             relayed_hosts: self.relayed_hosts.lock().iter().cloned().collect(),
             uncovered: self.uncovered.hosts(),
         }
@@ -72,6 +88,8 @@ impl Connections {
 pub(super) struct Summary {
     pub(super) relayed: u64,
     pub(super) refused: u64,
+    /// Not seen, for Weir was late or is not in their network namespace.
+    pub(super) passed: u64,
     /// In order, some of them.
     pub(super) relayed_hosts: Vec<String>,
     /// Hosts that serve models and that no backend answers for, in order, with how many connections.

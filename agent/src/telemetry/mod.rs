@@ -22,6 +22,7 @@ pub use connections::ConnectionGuard;
 pub use observed::Traffic;
 pub use serve::{MetricsServer, ServeError};
 
+use crate::capture::CaptureCounters;
 use connections::Connections;
 use metrics::Metrics;
 use record::{ConnectionKind, ExchangeRecord, Workload};
@@ -122,6 +123,11 @@ impl Telemetry {
     /// added to. `host`: what the client named.
     pub fn observed(&self, workload: &Workload, host: Option<&str>) -> Arc<Traffic> {
         self.inner.connections.observed().connection(workload, host)
+    }
+
+    /// Reports also what the kernel programs count, from here on; with `None`, no longer: another agent does.
+    pub fn count_by(&self, counters: Option<Arc<CaptureCounters>>) {
+        self.inner.connections.count_by(counters);
     }
 
     /// The metrics, in the exposition format of OpenMetrics 1.0.

@@ -149,7 +149,7 @@ fn dialling_the_listener_is_reset() {
             assert_eq!(fixture.client(dial), "ECONNRESET");
             assert_eq!(fixture.finish(outside(dial)), "ECONNRESET");
         }
-        assert_eq!(fixture.counts().reset, 4);
+        assert_eq!(fixture.capture().resets(), 4);
     });
 }
 

@@ -137,7 +137,7 @@ fn each_pod_has_its_own_listener_and_policy() {
         assert_eq!(closed.client(AWAY), reached(&closed));
         assert_eq!(other.client(AWAY), "ENETUNREACH", "not enrolled");
         assert_eq!(first.listener_ports(), (15001, Some(15001)));
-        assert_eq!(capture.counts().unwrap().captured, 2);
+        assert_eq!(capture.counters().read().unwrap().captured, 2);
 
         capture.withdraw();
         assert_eq!(open.client(AWAY), "ENETUNREACH");
@@ -253,7 +253,9 @@ fn pods_that_are_not_wanted_any_more_are_released() {
         capture.keep_only(|uid| *uid == kept.uid).unwrap();
         assert_eq!(dropped.client(AWAY), "ENETUNREACH");
         assert_eq!(kept.client(AWAY), "ECONNREFUSED");
+        capture.remove_other_versions().unwrap();
         assert!(!node.bpf_root().join("weir/v0").exists());
+        assert_eq!(kept.client(AWAY), "ECONNREFUSED");
     });
 }
 

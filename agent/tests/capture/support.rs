@@ -109,7 +109,7 @@ impl Fixture {
 
     /// What became of the connections so far.
     pub(crate) fn counts(&self) -> weir_agent::capture::CaptureCounts {
-        self.capture().counts().unwrap()
+        self.capture().counters().read().unwrap()
     }
 
     /// Runs a command to its end, answering captured connections meanwhile.

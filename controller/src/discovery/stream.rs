@@ -1,6 +1,6 @@
 //! One agent's stream: it is told what differs from what it holds, takes or refuses it, and is told again when that changes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +23,8 @@ use crate::watch::workloads::NodeWorkloads;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked whether an agent's pod is still there: when it has gone, whoever holds its token must not go on.
 const LOOKED_AFTER: Duration = Duration::from_secs(30);
+/// Longer than what this replica knows of the cluster can be out of date: a watch that is cut off is taken up again sooner.
+const CAUGHT_UP_AFTER: Duration = Duration::from_secs(90);
 /// In place of a version: no hash is empty.
 const NOT_TAKEN: &str = "";
 /// More than any agent can have seen; beyond it something is wrong with the agent.
@@ -103,6 +105,7 @@ where
     }
     let mut stream = Session {
         connected: sources.agents.enter(agent.node.clone(), held.clone()),
+        unseen: held.keys().cloned().collect(),
         held,
         unanswered: VecDeque::new(),
         due: Instant::now(),
@@ -110,6 +113,7 @@ where
         outgoing,
     };
     let mut is_changed = true;
+    let caught_up = Instant::now() + CAUGHT_UP_AFTER;
     let mut looked_after = tokio::time::interval_at(Instant::now() + LOOKED_AFTER, LOOKED_AFTER);
     loop {
         if *ending.borrow() {
@@ -126,7 +130,10 @@ where
                     .as_ref()
                     .is_some_and(Order::is_to_retire)
                 {
-                    true => without_workloads(wanted),
+                    true => {
+                        stream.unseen.clear();
+                        without_workloads(wanted)
+                    }
                     false => wanted,
                 }
             };
@@ -144,6 +151,10 @@ where
             },
             () = tokio::time::sleep_until(stream.due), if is_waiting => {
                 return Err(Status::deadline_exceeded("no acknowledgement came: connect again"));
+            }
+            () = tokio::time::sleep_until(caught_up), if !stream.unseen.is_empty() => {
+                stream.unseen.clear();
+                is_changed = true;
             }
             () = &mut over => return Err(Refusal::Expired.into()),
             _ = looked_after.tick() => if !is_there(&agent) {
@@ -184,6 +195,9 @@ struct Session<'a> {
     connected: Connected,
     /// What the agent has been sent, or held before; of what it has refused, [`NOT_TAKEN`]: it may hold an older one.
     held: Held,
+    /// Of what it held before, what this replica has not come across yet. The replica that gave it may have been ahead of this one: to take
+    /// it away at once would let go of a pod that runs. So it stays until this replica must have caught up.
+    unseen: BTreeSet<Key>,
     unanswered: VecDeque<Unanswered>,
     /// When the first of them should have been answered.
     due: Instant,
@@ -194,7 +208,11 @@ struct Session<'a> {
 impl Session<'_> {
     async fn send(&mut self, wanted: &Resources) -> Result<(), Status> {
         self.connected.update(|state| state.has_answered = false);
-        for mut delta in deltas(&self.held, wanted) {
+        self.unseen.retain(|key| !wanted.contains_key(key));
+        let (kept, held): (Held, Held) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|(key, _)| self.unseen.contains(key));
+        for mut delta in deltas(&held, wanted) {
             self.nonce += 1;
             delta.nonce = self.nonce.to_string();
 
@@ -230,6 +248,7 @@ impl Session<'_> {
             }
         }
         self.held = versions(wanted);
+        self.held.extend(kept);
         self.due = Instant::now() + ANSWERED_WITHIN;
         Ok(())
     }

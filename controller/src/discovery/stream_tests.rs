@@ -230,9 +230,8 @@ async fn what_was_taken_before_can_be_refused_later_and_be_taken_again() {
         .await;
 }
 
-#[tokio::test]
-async fn what_an_agent_holds_when_it_comes_again_it_can_refuse() {
-    let scene = Scene::new(Order::Stay);
+/// What an agent holds that was given all there is.
+async fn all_held(scene: &Scene) -> Vec<proto::Held> {
     let mut peer = Peer::connect(&scene.sources);
     let first = peer.hears.recv().await.expect("open").expect("no refusal");
     let upserts = first.delta.expect("a delta").upserts;
@@ -241,8 +240,76 @@ async fn what_an_agent_holds_when_it_comes_again_it_can_refuse() {
         name: resource.name,
         version: resource.version,
     });
-    let held = held.collect();
     peer.serving.abort();
+    held.collect()
+}
+
+/// A pod that another replica of the controller knew of before this one.
+fn younger() -> proto::Held {
+    proto::Held {
+        kind: proto::Kind::Workload.into(),
+        name: "younger".to_owned(),
+        version: "1".to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_behind_takes_away_nothing_that_it_has_not_seen() {
+    let scene = Scene::new(Order::Stay);
+    let mut held = all_held(&scene).await;
+    held.push(younger());
+    let mut peer = Peer::connect_holding(&scene.sources, held);
+    let begun = Instant::now();
+    let (nonce, upserts, removals) = peer.hear().await;
+    assert_eq!((upserts.len(), removals.len()), (0, 0));
+    peer.acknowledge(nonce);
+
+    // What it has seen it takes away at once.
+    let (told, _) = &scene.senders;
+    told.send_replace(Some(Arc::default()));
+    let (nonce, _, removals) = peer.hear().await;
+    assert_eq!(removals, ["shop/openai"]);
+    peer.acknowledge(nonce);
+
+    let (_, _, removals) = peer.hear().await;
+    assert_eq!(removals, ["younger"]);
+    assert!(begun.elapsed() >= CAUGHT_UP_AFTER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_replica_comes_to_see_it_takes_away_when_it_goes() {
+    let scene = Scene::new(Order::Stay);
+    let mut peer = Peer::connect_holding(&scene.sources, vec![younger()]);
+    let begun = Instant::now();
+    let (nonce, ..) = peer.hear().await;
+    peer.acknowledge(nonce);
+    let workload = Arc::new(resource("younger", Body::Workload(proto::Workload::default())));
+    let publish = |workloads| {
+        let nodes = BTreeMap::from([("n1".to_owned(), workloads)]);
+        scene.sources.workloads.publish(nodes);
+    };
+    publish(vec![workload]);
+    let (nonce, upserts, _) = peer.hear().await;
+    assert!(upserts.contains(&"younger".to_owned()), "{upserts:?}");
+    peer.acknowledge(nonce);
+    publish(Vec::new());
+    let (_, _, removals) = peer.hear().await;
+    assert!(removals.contains(&"younger".to_owned()), "{removals:?}");
+    assert!(begun.elapsed() < CAUGHT_UP_AFTER);
+}
+
+#[tokio::test]
+async fn an_order_to_retire_takes_away_also_what_was_not_seen() {
+    let scene = Scene::new(retire());
+    let mut peer = Peer::connect_holding(&scene.sources, vec![younger()]);
+    let (_, _, removals) = peer.hear().await;
+    assert_eq!(removals, ["younger"]);
+}
+
+#[tokio::test]
+async fn what_an_agent_holds_when_it_comes_again_it_can_refuse() {
+    let scene = Scene::new(Order::Stay);
+    let held = all_held(&scene).await;
     let mut peer = Peer::connect_holding(&scene.sources, held);
     let (nonce, upserts, _) = peer.hear().await;
     assert_eq!(upserts, [""; 0]);

@@ -12,6 +12,7 @@ mod webhook;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use weir_tests::cluster::shop::{agent_on, metrics};
 use weir_tests::cluster::{Cluster, WEIR_NAMESPACE};
 
 const SLEEP: &str = "command: [sleep, infinity]";
@@ -27,6 +28,18 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 pub(crate) fn weir(arguments: &[&str]) -> String {
     let namespace = format!("--namespace={WEIR_NAMESPACE}");
     Cluster::shared().kubectl(&[&[namespace.as_str()], arguments].concat())
+}
+
+/// How many connections have gone past the agents of the nodes so far, as the kernel has counted.
+pub(crate) fn gone_past() -> u64 {
+    let of_node = |node| {
+        let metrics = metrics(&agent_on(node));
+        let passed = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("weir_capture_connections_total{outcome=\"passed\"} "));
+        passed.unwrap().parse::<u64>().unwrap()
+    };
+    NODES.into_iter().map(of_node).sum()
 }
 
 /// The process of that name in a pod of Weir's, as its node numbers it.

@@ -6,7 +6,7 @@ use weir_tests::cluster::shop::{APP, agent_on, is_straight, labelled};
 
 use crate::load::Load;
 use crate::starts::Starts;
-use crate::{NODES, SLEEP, alone, weir};
+use crate::{NODES, SLEEP, alone, gone_past, weir};
 
 fn agents() -> Vec<String> {
     NODES.into_iter().map(agent_on).collect()
@@ -17,10 +17,12 @@ fn an_upgrade_as_documented_cuts_nothing_and_refuses_nothing() {
     let _alone = alone();
     let shop = labelled("upgrade");
     let before = agents();
+    let gone_past_before = gone_past();
     let load = Load::begin(&shop);
     let starts = Starts::begin(&shop);
     Document::open("upgrade.md").run_all();
     starts.assert_none_got_past();
+    assert_eq!(gone_past(), gone_past_before);
     load.assert_nothing_was_lost();
     let after = agents();
     assert!(

@@ -4,6 +4,8 @@ use weir_tests::cluster::Namespace;
 use weir_tests::cluster::shop::APP;
 
 const PODS: usize = 200;
+/// So many that there are always some in each stage of a start. More would only wait for the machine's processors, and everything else with them.
+const AT_A_TIME: usize = 8;
 const BODY: &str = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"What does a weir do?"}]}"#;
 
 /// Many such pods, one after the other and many at a time. Each ends well only if its request was answered with the key that only Weir
@@ -18,7 +20,7 @@ kind: Job
 metadata: {{name: starts}}
 spec:
   completions: {PODS}
-  parallelism: 20
+  parallelism: {AT_A_TIME}
   backoffLimit: 0
   template:
     metadata: {{labels: {{app: starts}}}}
@@ -45,11 +47,23 @@ spec:
         let failed = self
             .0
             .kubectl(&["get", "job/starts", "--output=jsonpath={.status.failed}"]);
-        assert!(
-            failed.is_empty(),
-            "{failed} failed: {}",
-            self.0.kubectl(&["logs", "--selector=app=starts", "--prefix"])
-        );
+        assert!(failed.is_empty(), "{failed} failed: {}", self.failed());
         wait("--for=condition=Complete");
+    }
+
+    /// What became of those that failed.
+    fn failed(&self) -> String {
+        let selected = ["--selector=app=starts", "--field-selector=status.phase=Failed"];
+        let names = self
+            .0
+            .kubectl(&[&["get", "pods", "--output=name"], &selected[..]].concat());
+        let of_pod = |pod: &str| {
+            let status = self
+                .0
+                .kubectl(&["get", pod, "--output=jsonpath={.spec.nodeName} {.status}"]);
+            let logs = self.0.kubectl(&["logs", pod, "--all-containers", "--timestamps"]);
+            format!("{pod} {status}\n{logs}")
+        };
+        names.lines().map(of_pod).collect()
     }
 }

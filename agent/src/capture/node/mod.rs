@@ -20,7 +20,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, MapError, PerCpuArray},
+    maps::{HashMap, MapData, MapError},
     programs::ProgramError,
 };
 use parking_lot::Mutex;
@@ -32,7 +32,7 @@ pub use self::pins::PinsIdentity;
 
 use self::pins::Pins;
 use super::{
-    CaptureCounts, CaptureError, CaptureSettings, CapturedConnection, Cgroup, FailurePolicy,
+    CaptureCounters, CaptureError, CaptureSettings, CapturedConnection, Cgroup, FailurePolicy,
     attach::{DECIDING, SERVING},
     heartbeat::Heartbeat,
     listener::{Listener, Sockets},
@@ -102,7 +102,7 @@ pub struct NodeCapture {
     closed: ProgramSet,
     enrolments: Mutex<HashMap<MapData, u64, Enrolment>>,
     origins: Arc<Origins>,
-    counts: Mutex<PerCpuArray<MapData, u64>>,
+    counters: Arc<CaptureCounters>,
 }
 
 impl NodeCapture {
@@ -133,12 +133,12 @@ impl NodeCapture {
         let closed = ProgramSet::of(&load(FailurePolicy::Closed)?)?;
         let maps = program::take_maps(&mut open, settings)?;
         let capture = Self {
-            heartbeat: Heartbeat::start(maps.heartbeat)?,
+            heartbeat: Heartbeat::start(maps.heartbeat, settings.heartbeat_bound)?,
             open: ProgramSet::of(&open)?,
             closed,
             enrolments: Mutex::new(maps.enrolments),
             origins: Arc::new(Origins::new(maps.origins)),
-            counts: Mutex::new(maps.counts),
+            counters: Arc::new(CaptureCounters::new(maps.counts)),
             pins,
         };
         for uid in capture.pins.pinned_pods()? {
@@ -237,6 +237,11 @@ impl NodeCapture {
                 self.pins.remove_pod(&uid)?;
             }
         }
+        Ok(())
+    }
+
+    /// Detaches what agents with other pins attached. To be called when all pods that are to be captured are so by these.
+    pub fn remove_other_versions(&self) -> Result<(), CaptureError> {
         self.pins.remove_other_versions()
     }
 
@@ -265,9 +270,9 @@ impl NodeCapture {
         Pins::remove_all(bpf_root)
     }
 
-    /// What became of the connections of all pods so far, also under earlier agents. Resets are counted by pod.
-    pub fn counts(&self) -> Result<CaptureCounts, CaptureError> {
-        CaptureCounts::read(&self.counts.lock(), 0)
+    /// What becomes of the connections of all pods, and became of them under earlier agents.
+    pub fn counters(&self) -> Arc<CaptureCounters> {
+        Arc::clone(&self.counters)
     }
 
     /// Withdraws the sign of life: from here on each pod's failure policy decides.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,13 +19,17 @@ use crate::lifecycle::handover::{
     Candidate, Door, HandoverError, Identity, Inheritance, Predecessor, Standby, Successor, Visitors,
 };
 use crate::lifecycle::{Readiness, ReadinessToken};
-use crate::policy::controller::{AgentReport, ControllerSettings, ControllerSource, Workloads};
+use crate::policy::controller::{AgentReport, ControllerSettings, ControllerSource};
 use crate::telemetry::Telemetry;
 use crate::trust::Leaves;
 use crate::upstream::{PublicRoots, SocketMaker, Upstream, UpstreamTls};
 
 /// How soon pods that could not be enrolled are tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long what earlier agents captured is kept if the controller does not name it: who answers us may be behind the replica that they
+/// heard it from.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
 
 /// What is the same in all of an agent's tenures.
 pub(super) struct Node {
@@ -87,6 +92,8 @@ pub(super) struct Tenure<'a> {
     /// Where `weir explain` and `weir doctor` ask; for as long as the pods are ours.
     inspection: Option<InspectionServer>,
     settled: bool,
+    /// When what earlier agents captured for nothing is let go of; None before the pods are ours, and when it has been.
+    forgets_at: Option<Instant>,
     /// Another agent is about to take the pods.
     giving: bool,
 }
@@ -112,6 +119,7 @@ impl<'a> Tenure<'a> {
             _ => NodeCapture::beside(&settings, &arguments.bpf_root)?,
         };
         waiting.loaded.take();
+        node.telemetry.count_by(Some(capture.counters()));
         let pods = PodWatch::start(arguments.cgroup_root.as_deref(), &arguments.proc)?;
         let (reports, reported) = watch::channel(AgentReport::default());
         let configuration = match &mut predecessor {
@@ -145,6 +153,7 @@ impl<'a> Tenure<'a> {
             door: None,
             inspection: None,
             settled: false,
+            forgets_at: None,
             giving: false,
         };
         if tenure.predecessor.is_none() {
@@ -172,10 +181,16 @@ impl<'a> Tenure<'a> {
                 let here = found.borrow_and_update().clone();
                 complete = tokio::task::block_in_place(|| self.captured.reconcile(&here, &workloads));
                 if !self.settled {
-                    if let Err(error) = self.settle(&workloads).await? {
+                    if let Err(error) = self.settle().await? {
                         return Ok(not_begun(&error));
                     }
                     waiting.enrolled.take();
+                }
+                if self.forgets_at.is_some_and(|at| at <= Instant::now()) {
+                    self.forgets_at = None;
+                    if let Err(error) = self.captured.forget_others(&workloads) {
+                        tracing::warn!("what earlier agents captured could not be removed: {error}");
+                    }
                 }
                 self.report();
             }
@@ -183,6 +198,13 @@ impl<'a> Tenure<'a> {
                 match complete {
                     true => std::future::pending().await,
                     false => tokio::time::sleep(TRY_AGAIN).await,
+                }
+            };
+            let forgets_at = self.forgets_at;
+            let forget = async {
+                match forgets_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
                 }
             };
             let lost = async {
@@ -201,6 +223,7 @@ impl<'a> Tenure<'a> {
                 changed = found.changed() => changed?,
                 changed = wanted.changed() => changed?,
                 () = again => {}
+                () = forget => {}
                 _ = rejected.changed() => {}
                 () = lost => return Ok(Over::NotBegun),
                 candidate = candidate => if let Some(over) = self.hand_over(candidate).await {
@@ -210,8 +233,8 @@ impl<'a> Tenure<'a> {
         }
     }
 
-    /// All that could be captured is: the pods are ours, and what earlier agents captured for nothing is let go of.
-    async fn settle(&mut self, workloads: &Workloads) -> Result<Result<(), HandoverError>, Failure> {
+    /// All that could be captured is: the pods are ours.
+    async fn settle(&mut self) -> Result<Result<(), HandoverError>, Failure> {
         if let Some(predecessor) = self.predecessor.take() {
             let version = predecessor.version().to_owned();
             match predecessor.taken().await {
@@ -224,9 +247,10 @@ impl<'a> Tenure<'a> {
             );
             self.open_door()?;
         }
-        if let Err(error) = self.captured.forget_others(workloads) {
-            tracing::warn!("what earlier agents captured could not be removed: {error}");
+        if let Err(error) = self.shared.capture.remove_other_versions() {
+            tracing::warn!("what other versions of the agent captured could not be removed: {error}");
         }
+        self.forgets_at = Some(Instant::now() + FORGOTTEN_AFTER);
         self.settled = true;
         Ok(Ok(()))
     }
@@ -297,6 +321,7 @@ impl<'a> Tenure<'a> {
             return None;
         }
         self.shared.capture.leave();
+        self.node.telemetry.count_by(None);
         self.shared.handed_over.cancel();
         self.shared.draining.cancel();
         // The next door takes the place of ours: it must not be ours that we remove then.

@@ -113,6 +113,7 @@ impl Agent {
                 return Err(error.into());
             }
         };
+        telemetry.count_by(Some(capture.counters()));
         let hurry = CancellationToken::new();
         let serving = runtime.spawn(serve(capture, downstream, stop.clone(), hurry.clone()));
         Ok(Self {

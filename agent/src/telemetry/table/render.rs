@@ -132,6 +132,12 @@ fn notes(total: &Row, connections: &Summary) -> Vec<String> {
             count(connections.refused, "connection", "connections")
         ));
     }
+    if connections.passed > 0 {
+        notes.push(format!(
+            "{} went past Weir, which did not get to run in time or is not in their network namespace.",
+            count(connections.passed, "connection", "connections")
+        ));
+    }
     notes
 }
 
