@@ -1,6 +1,7 @@
 //! A page of `docs/` whose blocks of commands (```` ```sh ````) are run as they stand.
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::{Cluster, PROVIDER_KEY};
@@ -9,6 +10,7 @@ use super::{Cluster, PROVIDER_KEY};
 #[derive(Debug)]
 pub struct Document {
     blocks: Vec<String>,
+    folder: PathBuf,
     run: RefCell<Vec<bool>>,
 }
 
@@ -26,7 +28,15 @@ impl Document {
             .map(|block| block.split("```").next().unwrap_or_default().to_owned())
             .collect();
         let run = RefCell::new(vec![false; blocks.len()]);
-        Self { blocks, run }
+        let folder = xtask::cache::clone_root();
+        Self { blocks, folder, run }
+    }
+
+    /// Its blocks, run in another folder than the repository's, for what they write there.
+    #[must_use]
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.folder);
+        self
     }
 
     /// Its blocks, with something added where a test's cluster has to differ from its reader's.
@@ -58,7 +68,7 @@ impl Document {
     pub fn output(&self, words: &str) -> Output {
         let (number, block) = self.find(words);
         self.run.borrow_mut()[number] = true;
-        shell(block)
+        shell_in(&self.folder, block)
     }
 
     /// The same, where it must succeed. Gives its standard output.
@@ -86,7 +96,7 @@ impl Document {
     pub fn run_as_one(&self) -> String {
         let script = self.blocks.concat();
         assert!(!script.is_empty(), "the page has no block");
-        succeeded(&script, &shell(&script))
+        succeeded(&script, &shell_in(&self.folder, &script))
     }
 
     /// # Panics
@@ -108,10 +118,14 @@ impl Document {
 
 /// What came of a script, as a reader of the pages runs it: from the repository, with a key at hand.
 pub fn shell(script: &str) -> Output {
+    shell_in(&xtask::cache::clone_root(), script)
+}
+
+fn shell_in(folder: &Path, script: &str) -> Output {
     let mut shell: Command = Cluster::shared().command("sh");
     shell
         .args(["-euc", script])
-        .current_dir(xtask::cache::clone_root())
+        .current_dir(folder)
         .env("OPENAI_API_KEY", PROVIDER_KEY);
     super::output(&mut shell)
 }

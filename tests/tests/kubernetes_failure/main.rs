@@ -7,7 +7,9 @@ mod lease;
 mod load;
 mod lost;
 mod replaced;
+mod root;
 mod starts;
+mod values;
 mod webhook;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

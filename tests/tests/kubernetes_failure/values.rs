@@ -1,0 +1,161 @@
+//! The chart's values that change what Weir does, in one upgrade: each is tried.
+
+use weir_tests::cluster::inspection::{explain, explained};
+use weir_tests::cluster::shop::{APP, labelled, openai_backend};
+use weir_tests::cluster::{Cluster, Namespace, WEIR_NAMESPACE};
+
+use crate::{NODES, SLEEP, alone, weir};
+
+const CONTROLLER: &str = "system:serviceaccount:weir-system:weir-controller";
+const HEARD: &str = "The mock heard: What does a weir do?\n";
+
+/// A release with other values, until this is dropped.
+struct Changed;
+
+impl Changed {
+    fn to(values: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("values.yaml");
+        std::fs::write(&file, values).unwrap();
+        let chart = xtask::cache::clone_root().join("charts/weir");
+        let this = Self;
+        helm(&[
+            "upgrade",
+            "weir",
+            chart.to_str().unwrap(),
+            "--reset-then-reuse-values",
+            "--values",
+            file.to_str().unwrap(),
+        ]);
+        this
+    }
+}
+
+impl Drop for Changed {
+    fn drop(&mut self) {
+        helm(&["rollback", "weir"]);
+    }
+}
+
+fn helm(arguments: &[&str]) {
+    let mut helm = Cluster::shared().command("helm");
+    helm.args(arguments)
+        .args(["--namespace", WEIR_NAMESPACE, "--wait", "--timeout=180s"]);
+    let output = helm.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn condition(shop: &Namespace<'_>, kind: &str) -> String {
+    let path = format!("{{.status.conditions[?(@.type==\"{kind}\")].message}}");
+    shop.field("aibackend", "openai", &path)
+}
+
+/// Whether the controller may read that namespace's Secrets.
+fn may_read(namespace: &Namespace<'_>) -> bool {
+    let mut command = Cluster::shared().command("kubectl");
+    let account = format!("--as={CONTROLLER}");
+    command.args([
+        "auth",
+        "can-i",
+        "get",
+        "secrets",
+        &account,
+        "--namespace",
+        namespace.name(),
+    ]);
+    let output = command.output().unwrap();
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "yes" => true,
+        "no" => false,
+        _ => panic!("{output:?}"),
+    }
+}
+
+#[test]
+fn values_do_what_they_say() {
+    let _alone = alone();
+    // Whose Secrets may be read, whose may not, and who may share.
+    let (vault, other, platform) = (labelled("vault"), labelled("other"), labelled("platform"));
+    for shop in [&vault, &other, &platform] {
+        assert!(may_read(shop));
+    }
+    let changed = Changed::to(&format!(
+        "failurePolicy: closed
+capture: {{excludeCIDRs: [203.0.113.30/32]}}
+controller:
+  secretNamespaces: [{vault}, {platform}]
+  sharingNamespaces: [{platform}]
+  podAnnotations: {{example.com/reviewed: 'yes'}}
+  tolerations: [{{key: example.com/infrastructure, operator: Exists}}]
+agent:
+  podLabels: {{example.com/team: network}}
+  affinity: {{nodeAffinity: {{requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: [{{matchExpressions: [{{key: kubernetes.io/os, operator: In, values: [linux]}}]}}]}}}}}}
+webhook:
+  additionalCA: {{configMap: provider-ca}}
+",
+        vault = vault.name(),
+        platform = platform.name(),
+    ));
+
+    assert!(may_read(&vault) && may_read(&platform) && !may_read(&other));
+    other.wait("aibackend/openai", "condition=ResolvedRefs=false");
+    let message = condition(&other, "ResolvedRefs");
+    assert!(
+        message.contains("controller.secretNamespaces") && message.contains(other.name()),
+        "{message}"
+    );
+
+    for (shop, is_shared) in [(&vault, false), (&platform, true)] {
+        let all = r#"{"spec": {"allowedNamespaces": {"from": "All"}}}"#;
+        shop.kubectl(&["patch", "aibackend", "openai", "--type=merge", "--patch", all]);
+        shop.wait("aibackend/openai", &format!("condition=Accepted={is_shared}"));
+    }
+    let message = condition(&vault, "Accepted");
+    assert!(message.contains("controller.sharingNamespaces"), "{message}");
+    vault.kubectl(&["delete", "aibackend", "openai"]);
+    openai_backend(&vault);
+
+    vault.pod("app", NODES[0], APP, SLEEP);
+    assert_eq!(vault.exec("app", &["python3", "openai_sync.py"]), HEARD);
+    assert_eq!(explain(NODES[0], &vault, "app")["failure_policy"], "closed");
+    // A service of the company's own: its certificate is believed, and what is dialled at the excluded address is not seen.
+    for host in ["provider.example", "other.example"] {
+        let said = vault.exec("app", &["curl", "-sS", &format!("https://{host}/hello")]);
+        assert!(said.contains("The mock provider"), "{said}");
+    }
+    let relayed = explained(NODES[0], &vault, "app", |answer| {
+        answer["relayed_hosts"]
+            .as_array()
+            .is_some_and(|hosts| !hosts.is_empty())
+    });
+    let relayed = relayed["relayed_hosts"].to_string();
+    assert!(
+        relayed.contains("provider.example") && !relayed.contains("other.example"),
+        "{relayed}"
+    );
+
+    let of_component = |component: &str, path: &str| {
+        let selector = format!("--selector=app.kubernetes.io/component={component}");
+        weir(&["get", "pods", &selector, &format!("--output=jsonpath={path}")])
+    };
+    let reviewed = of_component(
+        "controller",
+        "{.items[*].metadata.annotations.example\\.com/reviewed}",
+    );
+    assert!(reviewed.contains("yes"), "{reviewed}");
+    let tolerations = of_component("controller", "{.items[*].spec.tolerations[*].key}");
+    assert!(
+        tolerations.contains("example.com/infrastructure"),
+        "{tolerations}"
+    );
+    let teams = of_component("agent", "{.items[*].metadata.labels.example\\.com/team}");
+    assert!(teams.contains("network"), "{teams}");
+    // Of the pods Kubernetes makes it a node's name.
+    let affinity = "--output=jsonpath={.spec.template.spec.affinity}";
+    let affinity = weir(&["get", "daemonset", "weir-agent", affinity]);
+    assert!(affinity.contains("kubernetes.io/os"), "{affinity}");
+
+    drop(changed);
+    assert!(may_read(&other));
+    other.wait("aibackend/openai", "condition=ResolvedRefs");
+}
