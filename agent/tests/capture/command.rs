@@ -1,6 +1,11 @@
 //! `weir agent` as the DaemonSet runs it, with a controller of the test's own.
 
-use std::{fs, io::Read, process::Command};
+use std::{
+    fs,
+    io::Read,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use weir_api::proto;
 
@@ -9,6 +14,9 @@ use crate::{
     scene::{HOST, Scene, get},
     support::{LOCAL_V4, in_namespace},
 };
+
+/// Only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_pod_calls_with_a_key_that_it_does_not_have() {
@@ -53,6 +61,29 @@ fn a_pod_calls_with_a_key_that_it_does_not_have() {
         for text in [&log, &metrics, &scene.agent_log()] {
             assert!(!text.contains("sk-real") && !text.contains("sk-new"), "{text}");
         }
+    });
+}
+
+/// As one whose node has vanished: the connection stays, and nobody answers on it any more.
+#[test]
+fn a_controller_that_falls_silent_is_called_again() {
+    in_namespace(|| {
+        let mut scene = Scene::new();
+        let _agent = scene.agent();
+        let _open = scene.configure(workload(scene.uid(), "till-1"));
+        // It runs in the test's own runtime, which runs only where something is waited for.
+        let deadline = Instant::now() + PATIENCE;
+        while !scene.agent_log().contains("the last good configuration stays") {
+            assert!(Instant::now() < deadline, "{}", scene.agent_log());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let answer = scene.call();
+        assert!(answer.contains("Bearer sk-real"), "{answer}");
+        let hello = scene.runtime.block_on(async {
+            let mut again = scene.controller.stream().await;
+            again.hello().await
+        });
+        assert_eq!(hello.held.len(), 4, "{hello:?}");
     });
 }
 
@@ -242,6 +273,39 @@ fn an_agent_that_was_told_nothing_leaves_what_is_pinned() {
         agent.end();
         assert_eq!(scene.call(), "ECONNREFUSED", "shut, as its policy says");
         assert!(scene.node.bpf_root().join("weir").exists());
+    });
+}
+
+/// Which replica of the controller an agent comes to is chance, and one that is behind must not open what is shut.
+#[test]
+fn a_pod_that_the_controller_does_not_name_is_let_go_of_after_a_while() {
+    in_namespace(|| {
+        let mut scene = Scene::new();
+        let mut closed = workload(scene.uid(), "till-1");
+        closed.failure_policy = proto::FailurePolicy::Closed.into();
+        let agent = scene.agent();
+        scene.configure(closed);
+        agent.kill();
+
+        let _agent = scene.agent();
+        let mut stream = scene.runtime.block_on(async {
+            let mut stream = scene.controller.stream().await;
+            stream.hello().await;
+            assert_eq!(stream.configure(vec![backend(HOST)], Vec::new()).await, []);
+            stream
+        });
+        scene.runtime.block_on(stream.reports(&[]));
+        assert!(get("/readyz").starts_with("HTTP/1.1 200"));
+        assert_eq!(scene.call(), "ECONNREFUSED", "shut, as its policy says");
+        let told = Instant::now();
+        while scene.call() == "ECONNREFUSED" {
+            assert!(told.elapsed() < PATIENCE, "{}", scene.agent_log());
+            // In which the controller answers.
+            scene.runtime.block_on(async {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            });
+        }
+        assert!(told.elapsed() > Duration::from_secs(60));
     });
 }
 

@@ -158,6 +158,14 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Has it hang: its connection stays open, and nobody answers on it any more.
+    pub(crate) fn hang(&self) {
+        let process = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
         // It may have ended by itself.

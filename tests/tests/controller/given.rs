@@ -164,4 +164,10 @@ spec: {provider: {openai: {}}, hosts: [status-broken.example], auth: {secretRef:
         shop.field("aibackend", "openai", "{.metadata.resourceVersion}"),
         version
     );
+
+    // As one whose node has vanished: it does not count for ever.
+    stream.hang();
+    shop.wait("aibackend/openai", "condition=Programmed=false");
+    let message = condition("Programmed", "message");
+    assert!(message.starts_with("0 of 1 nodes"), "{message}");
 }
