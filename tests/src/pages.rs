@@ -12,8 +12,6 @@ pub enum Shown {
     Cluster,
     /// Run by this file of the repository.
     By(&'static str),
-    /// Not run: it builds for release, which takes longer than a test may. This file looks at the same, made of what tests are built as.
-    Release(&'static str),
     /// A name, with nothing to run as it stands.
     Name,
 }
@@ -73,7 +71,10 @@ pub const COMMANDS: &[(&str, Shown)] = &[
         "weir explain pod NS/POD",
         Shown::By("tests/tests/kubernetes/observe.rs"),
     ),
-    ("cargo xtask image", Shown::Release("tests/tests/cluster.rs")),
+    (
+        "cargo xtask image",
+        Shown::By("tests/tests/kubernetes_failure/release.rs"),
+    ),
     (
         "cargo xtask codegen",
         Shown::By("controller/api/tests/codegen.rs"),

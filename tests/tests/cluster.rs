@@ -10,8 +10,7 @@ use weir_tests::cluster::{Cluster, Namespace, PROVIDER_KEY, WEIR_IMAGE};
 const BUSYBOX: &str = "weir.test/busybox:1";
 const APP: &str = "weir.test/app-python:1";
 const SLEEP: &str = "command: [sleep, infinity]";
-/// What Weir's image may weigh here, of programs that are built as tests are. A release, which takes too long to be built for a test, has a budget of
-/// its own, 40 MiB: `cargo xtask image` fails over it. What comes in by mistake, such as a library or a shell, shows here too.
+/// What Weir's image may weigh here, of programs that are built as tests are. What a release may: `kubernetes_failure/release.rs`.
 const BUDGET: u64 = 60 << 20;
 
 /// A web server that says its own name, and a service of the same name.

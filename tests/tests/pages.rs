@@ -30,7 +30,7 @@ fn every_command_of_the_pages_is_run() {
     }
     for (command, shown) in COMMANDS {
         assert!(named.contains_key(*command), "no page names `{command}` any more");
-        if let Shown::By(file) | Shown::Release(file) = shown {
+        if let Shown::By(file) = shown {
             assert!(xtask::cache::clone_root().join(file).is_file(), "{file}");
         }
     }

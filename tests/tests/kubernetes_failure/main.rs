@@ -1,14 +1,17 @@
-//! Weir's parts are replaced, killed, stopped and taken away on a real cluster, while programs go on calling. One test at a time: each
-//! disturbs the whole cluster, which is why they are not among the tests of `kubernetes`.
+//! Weir's parts are replaced, killed, stopped, taken away and set otherwise on a real cluster, while programs go on calling. One test at a
+//! time: each is about the whole cluster, which is why they are not among the tests of `kubernetes`.
 #![allow(clippy::unwrap_used)] // a test's failure is a panic
 
 mod api_server;
 mod lease;
 mod load;
 mod lost;
+mod release;
 mod replaced;
+mod revision;
 mod root;
 mod starts;
+mod tries;
 mod values;
 mod webhook;
 

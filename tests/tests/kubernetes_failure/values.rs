@@ -2,48 +2,13 @@
 
 use weir_tests::cluster::inspection::{explain, explained};
 use weir_tests::cluster::shop::{APP, labelled, openai_backend};
-use weir_tests::cluster::{Cluster, Namespace, WEIR_NAMESPACE};
+use weir_tests::cluster::{Cluster, Namespace};
 
+use crate::revision::Revision;
 use crate::{NODES, SLEEP, alone, weir};
 
 const CONTROLLER: &str = "system:serviceaccount:weir-system:weir-controller";
 const HEARD: &str = "The mock heard: What does a weir do?\n";
-
-/// A release with other values, until this is dropped.
-struct Changed;
-
-impl Changed {
-    fn to(values: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("values.yaml");
-        std::fs::write(&file, values).unwrap();
-        let chart = xtask::cache::clone_root().join("charts/weir");
-        let this = Self;
-        helm(&[
-            "upgrade",
-            "weir",
-            chart.to_str().unwrap(),
-            "--reset-then-reuse-values",
-            "--values",
-            file.to_str().unwrap(),
-        ]);
-        this
-    }
-}
-
-impl Drop for Changed {
-    fn drop(&mut self) {
-        helm(&["rollback", "weir"]);
-    }
-}
-
-fn helm(arguments: &[&str]) {
-    let mut helm = Cluster::shared().command("helm");
-    helm.args(arguments)
-        .args(["--namespace", WEIR_NAMESPACE, "--wait", "--timeout=180s"]);
-    let output = helm.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
 
 fn condition(shop: &Namespace<'_>, kind: &str) -> String {
     let path = format!("{{.status.conditions[?(@.type==\"{kind}\")].message}}");
@@ -79,7 +44,7 @@ fn values_do_what_they_say() {
     for shop in [&vault, &other, &platform] {
         assert!(may_read(shop));
     }
-    let changed = Changed::to(&format!(
+    let changed = Revision::with(&format!(
         "failurePolicy: closed
 capture: {{excludeCIDRs: [203.0.113.30/32]}}
 controller:

@@ -6,18 +6,7 @@ use weir_tests::cluster::{Cluster, Document, Namespace, WEIR_NAMESPACE, shell, t
 use crate::secrets;
 
 /// What the page's reader has: a namespace `shop` with a deployment `app`, which needs a key and has none.
-const APP: &str = "apiVersion: apps/v1
-kind: Deployment
-metadata: {name: app, namespace: shop}
-spec:
-  selector: {matchLabels: {app: app}}
-  template:
-    metadata: {labels: {app: app}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - {name: app, image: 'weir.test/app-python:1', imagePullPolicy: Never, command: [sleep, infinity]}
-";
+const APP: &str = include_str!("../../cluster/app.yaml");
 
 /// Leaves Weir installed, and nothing else of the page's.
 pub(crate) fn as_documented() {
@@ -29,6 +18,8 @@ pub(crate) fn as_documented() {
     );
     let shop = Namespace::existing(cluster, "shop");
     shop.kubectl(&["label", "namespace", "shop", "weir.dev/intercept-"]);
+    // The one that is there was given what makes it trust Weir.
+    delete_app(&shop);
     shop.apply(APP);
     shop.wait("deployment/app", "condition=Available");
     let ask = ["exec", "deployment/app", "--", "python3", "openai_sync.py"];
@@ -67,7 +58,17 @@ pub(crate) fn as_documented() {
     forget(&shop);
     as_noted(&shop);
     forget(&shop);
-    shop.kubectl(&["delete", "deployment", "app", "--wait"]);
+    delete_app(&shop);
+}
+
+fn delete_app(shop: &Namespace<'_>) {
+    shop.kubectl(&[
+        "delete",
+        "deployment",
+        "app",
+        "--ignore-not-found",
+        "--cascade=foreground",
+    ]);
 }
 
 /// As the page found it.

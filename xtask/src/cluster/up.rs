@@ -84,7 +84,7 @@ fn say_what_to_try(paths: &ClusterPaths, arguments: &Arguments) {
         &["kubectl get nodes,pods --all-namespaces --output wide"]
     } else {
         &[
-            "kubectl --namespace shop run app --image=weir.test/app-python:1 --restart=Never --rm -it -- python3 openai_sync.py stream",
+            "kubectl --namespace shop exec deployment/app -- python3 openai_sync.py stream",
             "kubectl --namespace weir-system logs daemonset/weir-agent --all-pods",
             "helm --namespace weir-system test weir",
         ]

@@ -6,11 +6,12 @@ use serde_json::json;
 use xtask::cache;
 use xtask::cluster_paths::{ClusterPaths, PROVIDER_KEY, WEIR_NAMESPACE};
 
-use super::dns::{apply, pods};
+use super::dns::{apply, pods, rolled_out};
 use super::node::quietly;
 use crate::step::Outcome;
 
 const SHOP: &str = include_str!("../../../tests/cluster/shop.yaml");
+const APP: &str = include_str!("../../../tests/cluster/app.yaml");
 
 /// Installs it, where it is not, and waits until it is ready. Its agents believe the mock provider, whose root is no public one.
 pub(crate) fn install(paths: &ClusterPaths) -> Outcome {
@@ -29,7 +30,9 @@ pub(crate) fn install(paths: &ClusterPaths) -> Outcome {
         "--set=agent.upstreamCA.configMap=provider-ca",
     ];
     helm(paths, "weir", &values)?;
-    apply(paths, &SHOP.replace("@KEY@", PROVIDER_KEY))
+    apply(paths, &SHOP.replace("@KEY@", PROVIDER_KEY))?;
+    apply(paths, APP)?;
+    rolled_out(paths, "shop", "deployment/app")
 }
 
 fn helm(paths: &ClusterPaths, chart: &str, values: &[&str]) -> Outcome {

@@ -1,0 +1,53 @@
+//! The image as it is released: built as documented, within its budget, and run in the place of the one that tests are built as.
+
+use std::process::Command;
+
+use weir_tests::cluster::shop::{APP, labelled};
+use weir_tests::cluster::{Cluster, WEIR_NAMESPACE, told};
+use weir_tests::world::binaries::built;
+
+use crate::revision::Revision;
+use crate::{NODES, SLEEP, alone, weir};
+
+/// What every node fetches.
+const BUDGET: u64 = 40 << 20;
+const TAG: &str = "release";
+
+fn xtask(arguments: &[&str]) {
+    let output = Command::new(built("xtask")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", told(&output));
+}
+
+#[test]
+fn the_released_image_is_small_and_takes_over() {
+    let _alone = alone();
+    xtask(&["image"]);
+    let archive = xtask::cache::clone_root().join("target/release/weir-image.tar");
+    let size = archive.metadata().unwrap().len();
+    assert!(size <= BUDGET, "{size} bytes are over the budget of {BUDGET}");
+
+    // The same by another name: the nodes have the tests' own image by that of the chart.
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("weir.tar");
+    let (named, reference) = (named.to_str().unwrap(), format!("weir.dev/weir:{TAG}"));
+    xtask(&["image", "--reference", &reference, "--output", named]);
+    let cluster = Cluster::shared();
+    xtask(&["cluster", "--name", cluster.paths().name(), "import", named]);
+    let _release = Revision::with(&format!("image: {{tag: {TAG}}}\n"));
+    let images = "--output=jsonpath={.items[*].spec.containers[*].image}";
+    let running = weir(&["get", "pods", "--field-selector=status.phase=Running", images]);
+    let new = running.split(' ').filter(|image| *image == reference).count();
+    assert_eq!(new, 4, "two agents and two controllers: {running}");
+
+    let shop = labelled("release");
+    for node in NODES {
+        let app = format!("app-{node}");
+        shop.pod(&app, node, APP, SLEEP);
+        let said = shop.exec(&app, &["python3", "openai_sync.py", "stream"]);
+        assert_eq!(said, "The mock heard: What does a weir do?\n");
+    }
+    let mut test = cluster.command("helm");
+    test.args(["--namespace", WEIR_NAMESPACE, "test", "weir"]);
+    let output = test.output().unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+}
