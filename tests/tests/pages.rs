@@ -36,6 +36,48 @@ fn every_command_of_the_pages_is_run() {
     }
 }
 
+/// The indented lines of the README, which its reader types from the clone; but for those about a cluster, which `uninstall` and `kubernetes_failure` run, and the
+/// demo, which is a part of the suite.
+#[test]
+fn the_readmes_commands() {
+    let readme = std::fs::read_to_string(xtask::cache::clone_root().join("README.md")).unwrap();
+    let typed: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| !line.starts_with("helm ") && !line.starts_with("kubectl "))
+        .collect();
+    let run = "sudo --preserve-env=OPENAI_API_KEY target/release/weir run -f examples/openai.yaml -- python3 app.py";
+    assert_eq!(typed, ["cargo xtask demo", "cargo xtask build", run]);
+    let without_file = "sudo target/release/weir run -- python3 app.py";
+    assert!(readme.contains(&format!("`{without_file}`")), "{readme}");
+
+    let build = std::process::Command::new(binaries::built("xtask"))
+        .arg("build")
+        .output()
+        .unwrap();
+    assert!(build.status.success(), "{build:?}");
+    let world = reader();
+    keep_state_apart();
+    let clone = xtask::cache::clone_root();
+    std::os::unix::fs::symlink(clone.join("examples"), world.path("examples")).unwrap();
+    let type_in = |command: &str| {
+        let built = clone.join("target/release/weir");
+        let script = command.replace("target/release/weir", built.to_str().unwrap());
+        let mut shell = world.outside("sh");
+        let output = shell.args(["-ec", &script]).env("OPENAI_API_KEY", KEY).output();
+        let output = output.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && told.contains("(models)"), "{told}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(type_in(run), "answered\n");
+    assert_eq!(
+        type_in(without_file),
+        "refused with 401\n",
+        "the program has no key of its own"
+    );
+}
+
 /// What a machine's reader has: a program, the example as `openai.yaml`, a configuration of their own as `weir.yaml`.
 fn reader() -> World {
     let world = World::new();
@@ -44,6 +86,18 @@ fn reader() -> World {
     world.write("weir.yaml", configuration::standard(&world));
     world.write("app.py", APP);
     world
+}
+
+/// Weir's state goes there, and sudo's; the packages' state, which apt wants, is covered by it. In the world's own mounts.
+fn keep_state_apart() {
+    mount(
+        Some("tmpfs"),
+        "/var/lib",
+        Some("tmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .unwrap();
 }
 
 /// Runs a command with what a reader fills in. `weir` is the one that was built: by its path where sudo would look for it in a PATH of its own.
@@ -89,15 +143,7 @@ fn commands_for_a_machine() {
         let output = run(&world, command);
         assert!(output.status.success(), "{command}: {output:?}");
     }
-    // Weir's state goes there, and sudo's; the packages' state, which apt wants, is covered by it.
-    mount(
-        Some("tmpfs"),
-        "/var/lib",
-        Some("tmpfs"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .unwrap();
+    keep_state_apart();
     for (command, _) in weirs {
         let output = run(&world, command);
         let said = String::from_utf8_lossy(&output.stdout);

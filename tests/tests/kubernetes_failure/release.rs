@@ -1,5 +1,6 @@
 //! The image as it is released: built as documented, within its budget, and run in the place of the one that tests are built as.
 
+use std::path::Path;
 use std::process::Command;
 
 use weir_tests::cluster::shop::{APP, labelled};
@@ -18,6 +19,25 @@ fn xtask(arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {}", told(&output));
 }
 
+/// What is below a folder, in order.
+fn names_in(folder: &Path) -> String {
+    let find = "cd \"$1\" && find . -mindepth 1 | sed 's,^./,,' | sort";
+    shell(find, folder)
+}
+
+/// What is in an archive's one layer of files, in order.
+fn names_of_layer(archive: &Path) -> String {
+    let largest = "cd \"$(mktemp -d)\" && tar -xf \"$1\" && tar -tf \"$(ls -S blobs/sha256/* | head -1)\" | sed 's,^./,,; s,/$,,' | grep . | sort";
+    shell(largest, archive)
+}
+
+fn shell(script: &str, path: &Path) -> String {
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-ec", script, "sh"]).arg(path).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", told(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn the_released_image_is_small_and_takes_over() {
     let _alone = alone();
@@ -25,6 +45,16 @@ fn the_released_image_is_small_and_takes_over() {
     let archive = xtask::cache::clone_root().join("target/release/weir-image.tar");
     let size = archive.metadata().unwrap().len();
     assert!(size <= BUDGET, "{size} bytes are over the budget of {BUDGET}");
+
+    // What the Dockerfile has a daemon put into its image is what is in ours.
+    let dockerfile = std::fs::read_to_string(xtask::cache::clone_root().join("Dockerfile")).unwrap();
+    assert!(
+        dockerfile.contains("\nRUN cargo xtask image --files /image\n"),
+        "{dockerfile}"
+    );
+    let files = tempfile::tempdir().unwrap();
+    xtask(&["image", "--files", files.path().to_str().unwrap()]);
+    assert_eq!(names_in(files.path()), names_of_layer(&archive));
 
     // The same by another name: the nodes have the tests' own image by that of the chart.
     let folder = tempfile::tempdir().unwrap();
