@@ -156,24 +156,30 @@ spec:
     }
 }
 
+impl Namespace<'_> {
+    /// What may say why a test has failed. Not of pods that have ended well: of those there may be hundreds.
+    #[allow(clippy::print_stderr, reason = "libtest shows what a failed test printed")]
+    fn tell(&self) {
+        const NOT_ENDED_WELL: &str = "--field-selector=status.phase!=Succeeded";
+        let tell = |question: &[&str]| {
+            let answer = output(&mut self.command(question));
+            eprintln!("{}", failed(&self.command(question), &answer));
+        };
+        tell(&["get", "services,events", "--output=wide"]);
+        tell(&["get", "pods", "--output=wide", NOT_ENDED_WELL]);
+        let pods = output(&mut self.command(&["get", "pods", "--output=name", NOT_ENDED_WELL]));
+        for pod in String::from_utf8_lossy(&pods.stdout).lines() {
+            tell(&["describe", pod]);
+            tell(&["logs", pod, "--all-containers", "--prefix", "--tail=40"]);
+        }
+    }
+}
+
 impl Drop for Namespace<'_> {
     #[allow(clippy::print_stderr, reason = "libtest shows what a failed test printed")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for question in [
-                ["get", "pods,services,events", "--output=wide"].as_slice(),
-                &["describe", "pods"],
-                &[
-                    "logs",
-                    "--selector=app",
-                    "--all-containers",
-                    "--prefix",
-                    "--tail=40",
-                ],
-            ] {
-                let answer = output(&mut self.command(question));
-                eprintln!("{}", failed(&self.command(question), &answer));
-            }
+            self.tell();
         }
         if !self.is_ours {
             return;
