@@ -9,7 +9,8 @@ use weir_ebpf_common::{Counter, LOOPBACK_V4, LOOPBACK_V6_LAST, MAPPED_PREFIX, Or
 
 use crate::{
     dial::{ALLOW, Destination, Dial, is_captured_port},
-    listener, quic,
+    listener::{self, Agent},
+    quic,
     settings::{FAIL_CLOSED, SOCKETS, count},
 };
 
@@ -74,18 +75,24 @@ fn capture(dial: &Dial, destination: Destination) -> Outcome {
     }
     let through_v4 = matches!(destination, Destination::V4(_));
     let namespace = dial.network_namespace();
-    if let Some(listener) = listener::find(dial.as_ptr(), namespace, through_v4)
+    let agent = listener::find(dial.as_ptr(), namespace, through_v4);
+    if let Agent::Listens(listener) = agent
         && remember(dial, namespace, destination, port, through_v4)
     {
         count(Counter::Captured);
         return Outcome::Redirect(listener);
     }
     forget(dial);
+    let counts = !matches!(agent, Agent::HasNoIpv6);
     if FAIL_CLOSED.load() == 1 {
-        count(Counter::Refused);
+        if counts {
+            count(Counter::Refused);
+        }
         Outcome::Refuse
     } else {
-        count(Counter::Passed);
+        if counts {
+            count(Counter::Passed);
+        }
         Outcome::LeaveAlone
     }
 }

@@ -15,15 +15,26 @@ const CURRENT_NAMESPACE: u64 = u64::MAX;
 const SIZE_V4: u32 = 12;
 const SIZE_V6: u32 = 36;
 
-/// The port of the listener on 127.0.0.1 (or [::1]) in the socket's network namespace (its cookie), if the agent listens
-/// there and its heartbeat is fresh.
+/// What there is to take a connection.
+pub(crate) enum Agent {
+    /// It listens at this port.
+    Listens(u16),
+    /// It listens, but not on [::1], which this network namespace does not have: what is dialled by IPv6 there leads nowhere.
+    HasNoIpv6,
+    /// Dead, hung, or not there in this network namespace.
+    IsAway,
+}
+
+/// Whether the agent listens on 127.0.0.1 (or [::1]) in the socket's network namespace (its cookie), and its heartbeat is fresh.
 #[inline(always)]
-pub(crate) fn find(context: *mut core::ffi::c_void, namespace: u64, through_v4: bool) -> Option<u16> {
+pub(crate) fn find(context: *mut core::ffi::c_void, namespace: u64, through_v4: bool) -> Agent {
     if !heart_beats() {
-        return None;
+        return Agent::IsAway;
     }
     // SAFETY: copied at once; a torn read could only fail the look-up below, by a port or a mark that nobody has.
-    let enrolment = unsafe { ENROLMENTS.get(namespace) }.copied()?;
+    let Some(enrolment) = unsafe { ENROLMENTS.get(namespace) }.copied() else {
+        return Agent::IsAway;
+    };
     // SAFETY: all-zero is a valid value of this union of integers.
     let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
     let (port, size) = if through_v4 {
@@ -39,18 +50,18 @@ pub(crate) fn find(context: *mut core::ffi::c_void, namespace: u64, through_v4: 
         (port, SIZE_V6)
     };
     if port == 0 {
-        return None;
+        return Agent::HasNoIpv6;
     }
     // SAFETY: the tuple lives on our stack and is as long as said; the socket is released below.
     let socket: *mut bpf_sock = unsafe { bpf_sk_lookup_tcp(context, &mut tuple, size, CURRENT_NAMESPACE, 0) };
     if socket.is_null() {
-        return None;
+        return Agent::IsAway;
     }
     // SAFETY: not null, referenced by us until the release.
     let ours = unsafe { (*socket).state == TCP_LISTEN && (*socket).mark == enrolment.mark };
     // SAFETY: the reference of the look-up.
     unsafe { bpf_sk_release(socket.cast()) };
-    ours.then_some(port)
+    if ours { Agent::Listens(port) } else { Agent::IsAway }
 }
 
 #[inline(always)]

@@ -15,7 +15,7 @@ use weir_ebpf_common::{AddressWords, Counter, QUIC_PORT};
 
 use crate::{
     dial::{ALLOW, Destination, Dial, PROTOCOL_UDP, is_captured_port},
-    listener,
+    listener::{self, Agent},
     settings::{DATAGRAMS, FAIL_CLOSED, count},
 };
 
@@ -125,14 +125,14 @@ fn is_refused(context: *mut core::ffi::c_void, namespace: Option<u64>, destinati
         return false;
     }
     if let Some(namespace) = namespace
-        && listener::find(context, namespace, true).is_some()
+        && let Agent::Listens(_) = listener::find(context, namespace, true)
     {
         count(Counter::QuicRefused);
         return true;
     }
     let closed = FAIL_CLOSED.load() == 1;
     if closed {
-        count(Counter::Refused);
+        count(Counter::QuicRefused);
     }
     closed
 }

@@ -16,7 +16,7 @@ pub(crate) static FAIL_CLOSED: Global<u8> = Global::new(0);
 
 /// A heartbeat older than this many nanoseconds means that the agent hangs.
 #[unsafe(no_mangle)]
-pub(crate) static HEARTBEAT_BOUND: Global<u64> = Global::new(1_000_000_000);
+pub(crate) static HEARTBEAT_BOUND: Global<u64> = Global::new(3_000_000_000);
 
 /// 1 where bpf_set_retval may be called from these hooks (kernel 6.1): a refusal is then ECONNREFUSED, not EPERM. Where
 /// 0, the verifier drops the call as dead code.

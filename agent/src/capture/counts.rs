@@ -17,7 +17,7 @@ pub struct CaptureCounts {
     pub passed: u64,
     /// Refused because the agent was away, under [`FailurePolicy::Closed`](super::FailurePolicy::Closed).
     pub refused: u64,
-    /// Datagrams to UDP 443 refused, so that clients fall back to TCP.
+    /// Datagrams to UDP 443 refused.
     pub quic_refused: u64,
 }
 

@@ -1,6 +1,6 @@
 //! The agent's sign of life: the programs stop redirecting when it is late.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aya::maps::{Array, MapData, MapError};
 use parking_lot::Mutex;
@@ -40,23 +40,22 @@ impl Heartbeat {
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     ticks.tick().await;
-                    let mut store = store.lock();
-                    let Some(store) = store.as_mut() else {
-                        return;
-                    };
                     let now = monotonic_nanoseconds();
-                    if let Err(error) = store(now) {
-                        tracing::warn!(%error, "the heartbeat could not be stored");
+                    // Locked no longer than for this: a withdrawal waits for it.
+                    let stored = match store.lock().as_mut() {
+                        Some(store) => store(now),
+                        None => return,
+                    };
+                    match stored {
+                        Ok(()) => {
+                            let silent = Duration::from_nanos(now.saturating_sub(last));
+                            last = now;
+                            if silent > bound {
+                                tracing::warn!("{}", Late { silent, bound });
+                            }
+                        }
+                        Err(error) => tracing::warn!(%error, "the heartbeat could not be stored"),
                     }
-                    let silent = Duration::from_nanos(now.saturating_sub(last));
-                    if silent > bound {
-                        tracing::warn!(
-                            "no sign of life for {:.1} s: this process was stopped, or waited for a processor; meanwhile the failure \
-                             policy decided about new connections",
-                            silent.as_secs_f64()
-                        );
-                    }
-                    last = now;
                 }
             }
         });
@@ -77,6 +76,24 @@ impl Heartbeat {
         {
             tracing::warn!(%error, "the heartbeat could not be withdrawn");
         }
+    }
+}
+
+/// A beat that came later than the programs wait for one.
+struct Late {
+    silent: Duration,
+    bound: Duration,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "no sign of life for {:.1} s: this process was stopped, waited for a processor, or did not get to its tasks. After the first \
+             {:.0} s new connections followed the failure policy",
+            self.silent.as_secs_f64(),
+            self.bound.as_secs_f64()
+        )
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod await_capture;
+mod dials;
 mod doctor;
 mod explain;
 mod log;

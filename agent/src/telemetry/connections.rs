@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::dials::Dials;
 use super::observed::Observed;
 use super::record::ConnectionKind;
 use super::uncovered::Uncovered;
-use crate::capture::{CaptureCounters, CaptureCounts};
 
 /// Hosts kept for the footnote; the rest is only counted as connections.
 const RELAYED_HOSTS: usize = 64;
@@ -24,10 +24,9 @@ pub(super) struct Connections {
     total: [AtomicU64; ConnectionKind::ALL.len()],
     active: AtomicI64,
     relayed_hosts: Mutex<BTreeSet<String>>,
+    dials: Dials,
     observed: Observed,
     uncovered: Uncovered,
-    /// Of the kernel programs, while there are any.
-    counters: Mutex<Option<Arc<CaptureCounters>>>,
 }
 
 impl Connections {
@@ -35,6 +34,10 @@ impl Connections {
         this.total[kind as usize].fetch_add(1, Relaxed);
         this.active.fetch_add(1, Relaxed);
         ConnectionGuard(Arc::clone(this))
+    }
+
+    pub(super) fn dials(&self) -> &Dials {
+        &self.dials
     }
 
     pub(super) fn observed(&self) -> &Observed {
@@ -60,23 +63,11 @@ impl Connections {
         self.active.load(Relaxed)
     }
 
-    pub(super) fn count_by(&self, counters: Option<Arc<CaptureCounters>>) {
-        *self.counters.lock() = counters;
-    }
-
-    /// What the kernel programs have counted.
-    pub(super) fn counts(&self) -> Option<CaptureCounts> {
-        let counters = self.counters.lock().clone()?;
-        let read = counters.read();
-        read.inspect_err(|error| tracing::warn!("the kernel's counters cannot be read: {error}"))
-            .ok()
-    }
-
     pub(super) fn summary(&self) -> Summary {
         Summary {
             relayed: self.total(ConnectionKind::Relayed),
             refused: self.total(ConnectionKind::Refused),
-            passed: self.counts().map_or(0, |counts| counts.passed),
+            passed: self.dials.counts().unwrap_or_default().passed,
             relayed_hosts: self.relayed_hosts.lock().iter().cloned().collect(),
             uncovered: self.uncovered.hosts(),
         }
@@ -88,7 +79,7 @@ impl Connections {
 pub(super) struct Summary {
     pub(super) relayed: u64,
     pub(super) refused: u64,
-    /// Not seen, for Weir was late or is not in their network namespace.
+    /// Gone past Weir, which did not see them.
     pub(super) passed: u64,
     /// In order, some of them.
     pub(super) relayed_hosts: Vec<String>,

@@ -5,6 +5,7 @@
 mod access_log;
 mod activity;
 mod connections;
+mod dials;
 mod line;
 mod metrics;
 mod models;
@@ -19,10 +20,10 @@ use std::sync::Arc;
 pub use access_log::{AccessLog, AccessLogError};
 pub use activity::{Activities, Activity, Problem, Rejection};
 pub use connections::ConnectionGuard;
+pub use dials::{DialCounter, DialCounts};
 pub use observed::Traffic;
 pub use serve::{MetricsServer, ServeError};
 
-use crate::capture::CaptureCounters;
 use connections::Connections;
 use metrics::Metrics;
 use record::{ConnectionKind, ExchangeRecord, Workload};
@@ -125,9 +126,9 @@ impl Telemetry {
         self.inner.connections.observed().connection(workload, host)
     }
 
-    /// Reports also what the kernel programs count, from here on; with `None`, no longer: another agent does.
-    pub fn count_by(&self, counters: Option<Arc<CaptureCounters>>) {
-        self.inner.connections.count_by(counters);
+    /// Has what the kernel counts reported, too; with `None`, no longer: another agent does.
+    pub fn report_dials(&self, counter: Option<DialCounter>) {
+        self.inner.connections.dials().count_by(counter);
     }
 
     /// The metrics, in the exposition format of OpenMetrics 1.0.

@@ -129,6 +129,12 @@ fn without_ipv6() {
                     .starts_with("reached 198.51.100.7:443")
             );
             assert_eq!(fixture.client(V6), expected);
+            let counts = fixture.counts();
+            assert_eq!(
+                (counts.captured, counts.passed, counts.refused),
+                (1, 0, 0),
+                "it leads nowhere"
+            );
         }
     });
 }

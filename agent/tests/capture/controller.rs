@@ -83,10 +83,29 @@ impl Stream {
         removals: Vec<proto::ResourceName>,
     ) -> Vec<proto::Rejection> {
         let delta = proto::Delta {
-            nonce: "n".to_owned(),
             upserts,
             removals,
+            ..proto::Delta::default()
+        };
+        self.change(delta).await
+    }
+
+    /// Has all pods released, as before an uninstall.
+    pub(crate) async fn release_all(&mut self, removals: Vec<proto::ResourceName>) {
+        let delta = proto::Delta {
+            removals,
+            release_all: true,
+            ..proto::Delta::default()
+        };
+        assert_eq!(self.change(delta).await, []);
+    }
+
+    /// Sends a change that is whole, and gives what the agent says to it.
+    async fn change(&mut self, delta: proto::Delta) -> Vec<proto::Rejection> {
+        let delta = proto::Delta {
+            nonce: "n".to_owned(),
             snapshot_done: true,
+            ..delta
         };
         let message = ControllerMessage { delta: Some(delta) };
         self.answers

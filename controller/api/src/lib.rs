@@ -21,6 +21,8 @@ mod translate;
 mod tree;
 pub mod types;
 
+use std::time::Duration;
+
 pub use load::load;
 pub use objects::{Objects, Reference, Sharing, parse, references};
 pub use policy::duration::parse as duration;
@@ -29,6 +31,10 @@ pub use problem::{Problem, Problems};
 pub use snapshot::{AllowedNamespaces, Auth, Backend, BackendEndpoint, EndpointTls, Snapshot};
 pub use translate::{ObjectName, Outcome, Translation, translate, translate_each};
 pub use types::{Dial, FailurePolicy, OnUntrusted};
+
+/// By when every replica of the controller knows what one of them does. Until then, that one does not name something is no reason to let go of
+/// it: it may be behind. A watch of the API server that is cut off is noticed within a minute, and what it brings is told seconds later.
+pub const REPLICAS_AGREE_WITHIN: Duration = Duration::from_secs(90);
 
 /// `apiVersion` of the objects that are Weir's own.
 pub const API_VERSION: &str = "weir.dev/v1alpha1";

@@ -6,6 +6,7 @@ pub mod delta;
 pub mod explain;
 pub mod stream;
 pub mod token;
+mod unseen;
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! One agent's stream: it is told what differs from what it holds, takes or refuses it, and is told again when that changes.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tonic::Status;
+use weir_api::REPLICAS_AGREE_WITHIN;
 use weir_api::proto;
 use weir_api::proto::agent_message::Message as FromAgent;
 
@@ -15,6 +16,7 @@ use super::agents::{Agents, Connected};
 use super::assemble::{Key, Resources, assemble, without_workloads};
 use super::delta::{Held, deltas, versions};
 use super::token::{Agent, Refusal};
+use super::unseen::Unseen;
 use crate::configuration::Configuration;
 use crate::retire::order::{Order, Ordered};
 use crate::watch::workloads::NodeWorkloads;
@@ -23,8 +25,6 @@ use crate::watch::workloads::NodeWorkloads;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked whether an agent's pod is still there: when it has gone, whoever holds its token must not go on.
 const LOOKED_AFTER: Duration = Duration::from_secs(30);
-/// Longer than what this replica knows of the cluster can be out of date: a watch that is cut off is taken up again sooner.
-const CAUGHT_UP_AFTER: Duration = Duration::from_secs(90);
 /// In place of a version: no hash is empty.
 const NOT_TAKEN: &str = "";
 /// More than any agent can have seen; beyond it something is wrong with the agent.
@@ -105,7 +105,7 @@ where
     }
     let mut stream = Session {
         connected: sources.agents.enter(agent.node.clone(), held.clone()),
-        unseen: held.keys().cloned().collect(),
+        unseen: Unseen::of(&held),
         held,
         unanswered: VecDeque::new(),
         due: Instant::now(),
@@ -113,7 +113,7 @@ where
         outgoing,
     };
     let mut is_changed = true;
-    let caught_up = Instant::now() + CAUGHT_UP_AFTER;
+    let caught_up = Instant::now() + REPLICAS_AGREE_WITHIN;
     let mut looked_after = tokio::time::interval_at(Instant::now() + LOOKED_AFTER, LOOKED_AFTER);
     loop {
         if *ending.borrow() {
@@ -124,20 +124,13 @@ where
             let wanted = {
                 let configuration = configuration.borrow_and_update().clone().unwrap_or_default();
                 let workloads = workloads.borrow_and_update().clone().unwrap_or_default();
-                let wanted = assemble(&configuration, &workloads);
-                match ordered
-                    .borrow_and_update()
-                    .as_ref()
-                    .is_some_and(Order::is_to_retire)
-                {
-                    true => {
-                        stream.unseen.clear();
-                        without_workloads(wanted)
-                    }
-                    false => wanted,
-                }
+                assemble(&configuration, &workloads)
             };
-            stream.send(&wanted).await?;
+            let is_to_retire = ordered
+                .borrow_and_update()
+                .as_ref()
+                .is_some_and(Order::is_to_retire);
+            stream.send(wanted, is_to_retire).await?;
             is_changed = false;
         }
         let is_waiting = !stream.unanswered.is_empty();
@@ -153,7 +146,7 @@ where
                 return Err(Status::deadline_exceeded("no acknowledgement came: connect again"));
             }
             () = tokio::time::sleep_until(caught_up), if !stream.unseen.is_empty() => {
-                stream.unseen.clear();
+                stream.unseen = Unseen::default();
                 is_changed = true;
             }
             () = &mut over => return Err(Refusal::Expired.into()),
@@ -195,9 +188,7 @@ struct Session<'a> {
     connected: Connected,
     /// What the agent has been sent, or held before; of what it has refused, [`NOT_TAKEN`]: it may hold an older one.
     held: Held,
-    /// Of what it held before, what this replica has not come across yet. The replica that gave it may have been ahead of this one: to take
-    /// it away at once would let go of a pod that runs. So it stays until this replica must have caught up.
-    unseen: BTreeSet<Key>,
+    unseen: Unseen,
     unanswered: VecDeque<Unanswered>,
     /// When the first of them should have been answered.
     due: Instant,
@@ -206,13 +197,22 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn send(&mut self, wanted: &Resources) -> Result<(), Status> {
+    /// Sends what differs from what is held, and has it released if this is the node's end.
+    async fn send(&mut self, wanted: Resources, is_to_retire: bool) -> Result<(), Status> {
         self.connected.update(|state| state.has_answered = false);
-        self.unseen.retain(|key| !wanted.contains_key(key));
+        let wanted = match is_to_retire {
+            true => {
+                self.unseen.forget_workloads();
+                without_workloads(wanted)
+            }
+            false => wanted,
+        };
+        self.unseen.look_at(&self.held, &wanted);
         let (kept, held): (Held, Held) = std::mem::take(&mut self.held)
             .into_iter()
             .partition(|(key, _)| self.unseen.contains(key));
-        for mut delta in deltas(&held, wanted) {
+        for mut delta in deltas(&held, &wanted) {
+            delta.release_all = is_to_retire && delta.snapshot_done;
             self.nonce += 1;
             delta.nonce = self.nonce.to_string();
 
@@ -247,7 +247,7 @@ impl Session<'_> {
                 Err(_) => return Err(Status::deadline_exceeded("the agent does not read")),
             }
         }
-        self.held = versions(wanted);
+        self.held = versions(&wanted);
         self.held.extend(kept);
         self.due = Instant::now() + ANSWERED_WITHIN;
         Ok(())

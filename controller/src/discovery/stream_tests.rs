@@ -273,7 +273,7 @@ async fn a_replica_that_is_behind_takes_away_nothing_that_it_has_not_seen() {
 
     let (_, _, removals) = peer.hear().await;
     assert_eq!(removals, ["younger"]);
-    assert!(begun.elapsed() >= CAUGHT_UP_AFTER);
+    assert!(begun.elapsed() >= REPLICAS_AGREE_WITHIN);
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,15 +295,41 @@ async fn what_a_replica_comes_to_see_it_takes_away_when_it_goes() {
     publish(Vec::new());
     let (_, _, removals) = peer.hear().await;
     assert!(removals.contains(&"younger".to_owned()), "{removals:?}");
-    assert!(begun.elapsed() < CAUGHT_UP_AFTER);
+    assert!(begun.elapsed() < REPLICAS_AGREE_WITHIN);
 }
 
 #[tokio::test]
-async fn an_order_to_retire_takes_away_also_what_was_not_seen() {
+async fn an_order_to_retire_takes_away_also_workloads_that_were_not_seen() {
     let scene = Scene::new(retire());
-    let mut peer = Peer::connect_holding(&scene.sources, vec![younger()]);
-    let (_, _, removals) = peer.hear().await;
-    assert_eq!(removals, ["younger"]);
+    let mut peer = Peer::connect_holding(&scene.sources, vec![younger(), other_backend()]);
+    let message = peer.hears.recv().await.expect("open").expect("no refusal");
+    let delta = message.delta.expect("a delta");
+    let removals: Vec<&str> = delta
+        .removals
+        .iter()
+        .map(|removal| removal.name.as_str())
+        .collect();
+    assert!(removals.contains(&"younger"), "{removals:?}");
+    assert!(delta.release_all);
+}
+
+/// A backend that this replica does not know.
+fn other_backend() -> proto::Held {
+    proto::Held {
+        kind: proto::Kind::Backend.into(),
+        name: "shop/other".to_owned(),
+        version: "1".to_owned(),
+    }
+}
+
+/// Its host may be that of the one that has taken its place.
+#[tokio::test]
+async fn a_replica_that_knows_of_a_newer_backend_is_not_behind() {
+    let scene = Scene::new(Order::Stay);
+    let mut peer = Peer::connect_holding(&scene.sources, vec![younger(), other_backend()]);
+    let (_, upserts, removals) = peer.hear().await;
+    assert!(upserts.contains(&"shop/openai".to_owned()), "{upserts:?}");
+    assert_eq!(removals, ["shop/other"]);
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep_until};
 const SHARE: u32 = 10;
 /// Changes come in swarms: what comes within this is taken together.
 const SWARM: Duration = Duration::from_millis(20);
-const LONGEST: Duration = Duration::from_secs(5);
+/// No change waits for longer.
+pub const LONGEST: Duration = Duration::from_secs(5);
 
 /// Says when the next pass may begin.
 #[derive(Debug)]

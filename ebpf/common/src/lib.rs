@@ -125,11 +125,12 @@ impl SourceKey {
 pub enum Counter {
     /// Connections redirected to the listener.
     Captured = 0,
-    /// Connections to a captured port let through because the agent was away and the policy is Open.
+    /// Connections to a captured port let through because the agent was away and the policy is Open. None of those by IPv6 where there is
+    /// none: they lead nowhere.
     Passed = 1,
-    /// Connections and datagrams refused because the agent was away and the policy is Closed.
+    /// Connections refused because the agent was away and the policy is Closed.
     Refused = 2,
-    /// Datagrams to UDP 443 refused while the agent was there, so that clients fall back to TCP.
+    /// Datagrams to UDP 443 refused: while the agent is there, so that clients fall back to TCP; while it is away, if the policy is Closed.
     QuicRefused = 3,
 }
 

@@ -192,6 +192,13 @@ impl NodeCapture {
             // What is attached stays: a pod that an agent before us has shut must not be opened by a failure of ours.
             let _ = self.enrolments.lock().remove(&namespace);
         })?;
+        // Their heartbeat is not ours: under Closed they would refuse what ours redirect.
+        if let Err(error) = self.pins.remove_pod_of_other_versions(&pod.uid) {
+            tracing::warn!(
+                "what another version of the agent attached to pod {} stays: {error}",
+                pod.uid
+            );
+        }
         Ok(capture)
     }
 
@@ -229,20 +236,21 @@ impl NodeCapture {
         detached
     }
 
-    /// Detaches what earlier agents attached to pods other than these. To be called when it is known which pods are to be
-    /// captured.
+    /// Detaches what earlier agents attached to pods other than these, and all that agents with other pins did. To be called when it is
+    /// known which pods are to be captured.
     pub fn keep_only(&self, wanted: impl Fn(&PodUid) -> bool) -> Result<(), CaptureError> {
         for uid in self.pins.pinned_pods()? {
             if !wanted(&uid) {
                 self.pins.remove_pod(&uid)?;
             }
         }
-        Ok(())
+        self.pins.remove_other_versions()
     }
 
-    /// Detaches what agents with other pins attached. To be called when all pods that are to be captured are so by these.
-    pub fn remove_other_versions(&self) -> Result<(), CaptureError> {
-        self.pins.remove_other_versions()
+    /// Whether earlier agents attached anything to pods other than these.
+    pub fn has_others(&self, captured: impl Fn(&PodUid) -> bool) -> Result<bool, CaptureError> {
+        let pinned = self.pins.pinned_pods_of_any_version()?;
+        Ok(pinned.iter().any(|uid| !captured(uid)))
     }
 
     /// Has the programs forget the listeners of all pods but these.

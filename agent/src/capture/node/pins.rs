@@ -19,6 +19,7 @@ use super::super::{
 
 /// To be raised with every change of a map's key, value, kind or capacity.
 const VERSION: &str = "v1";
+const PODS: &str = "pods";
 
 /// A folder of pins: its version in one bpffs, wherever that is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Pins {
     }
 
     fn pods(&self) -> PathBuf {
-        self.version.join("pods")
+        self.version.join(PODS)
     }
 
     /// The pod's folder, made where it is missing.
@@ -93,11 +94,25 @@ impl Pins {
     /// The pods that something is pinned for, of this version.
     pub(super) fn pinned_pods(&self) -> Result<Vec<PodUid>, CaptureError> {
         let pods = self.pods();
-        let entries = fs::read_dir(&pods).map_err(CaptureError::pin(&pods, "list"))?;
-        Ok(entries
-            .flatten()
-            .filter_map(|entry| PodUid::parse(entry.file_name().to_str()?))
-            .collect())
+        pods_in(&pods).map_err(CaptureError::pin(&pods, "list"))
+    }
+
+    /// The same, of any version. What another pinned otherwise is not seen.
+    pub(super) fn pinned_pods_of_any_version(&self) -> Result<Vec<PodUid>, CaptureError> {
+        let mut pods = self.pinned_pods()?;
+        let others = self.other_versions()?;
+        pods.extend(
+            others
+                .iter()
+                .flat_map(|version| pods_in(&version.join(PODS)).unwrap_or_default()),
+        );
+        Ok(pods)
+    }
+
+    fn other_versions(&self) -> Result<Vec<PathBuf>, CaptureError> {
+        let entries = fs::read_dir(&self.weir).map_err(CaptureError::pin(&self.weir, "list"))?;
+        let folders = entries.flatten().map(|entry| entry.path());
+        Ok(folders.filter(|folder| *folder != self.version).collect())
     }
 
     /// Whether the cgroup that a pod's links were made for is gone.
@@ -120,15 +135,19 @@ impl Pins {
         remove_tree(&folder)
     }
 
-    /// Removes what other versions have pinned.
-    pub(super) fn remove_other_versions(&self) -> Result<(), CaptureError> {
-        let entries = fs::read_dir(&self.weir).map_err(CaptureError::pin(&self.weir, "list"))?;
-        for entry in entries.flatten().collect::<Vec<_>>() {
-            if entry.path() != self.version {
-                remove_tree(&entry.path())?;
-            }
+    /// Detaches what other versions have attached to a pod.
+    pub(super) fn remove_pod_of_other_versions(&self, uid: &PodUid) -> Result<(), CaptureError> {
+        for version in self.other_versions()? {
+            remove_tree(&version.join(PODS).join(uid.as_str()))?;
         }
         Ok(())
+    }
+
+    /// Removes what other versions have pinned.
+    pub(super) fn remove_other_versions(&self) -> Result<(), CaptureError> {
+        self.other_versions()?
+            .iter()
+            .try_for_each(|version| remove_tree(version))
     }
 
     /// Removes all that any version has pinned below this root: no program of Weir's pods is left attached. True if there
@@ -139,6 +158,14 @@ impl Pins {
         remove_tree(&weir)?;
         Ok(there)
     }
+}
+
+fn pods_in(folder: &Path) -> io::Result<Vec<PodUid>> {
+    let entries = fs::read_dir(folder)?;
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| PodUid::parse(entry.file_name().to_str()?))
+        .collect())
 }
 
 fn make(folder: &Path) -> Result<(), CaptureError> {

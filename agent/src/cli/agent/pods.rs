@@ -94,15 +94,26 @@ impl CapturedPods {
             .collect()
     }
 
-    /// Lets go of all that agents before us captured, and that is not captured now or `wanted`.
-    pub(super) fn forget_others(&mut self, wanted: &Workloads) -> Result<(), CaptureError> {
+    /// Has nothing redirected any more to where agents before us listened: what they captured and we don't follows its failure policy.
+    pub(super) fn forget_other_listeners(&mut self) -> Result<(), CaptureError> {
         self.inherited.clear();
         let captured: Vec<&PodCapture> = self
             .captured
             .values()
             .map(|captured| &*captured.capture)
             .collect();
-        self.shared.capture.forget_others(&captured)?;
+        self.shared.capture.forget_others(&captured)
+    }
+
+    /// Whether agents before us captured pods that we don't.
+    pub(super) fn has_others(&self) -> Result<bool, CaptureError> {
+        self.shared
+            .capture
+            .has_others(|uid| self.captured.contains_key(uid))
+    }
+
+    /// Lets go of all that agents before us captured, and that is not `wanted`.
+    pub(super) fn keep_only(&self, wanted: &Workloads) -> Result<(), CaptureError> {
         self.shared.capture.keep_only(|uid| wanted.contains_key(uid))
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::super::dials;
 use super::Failure;
 use super::pods::{CapturedPods, Shared};
 use crate::capture::pods::PodWatch;
@@ -19,17 +20,14 @@ use crate::lifecycle::handover::{
     Candidate, Door, HandoverError, Identity, Inheritance, Predecessor, Standby, Successor, Visitors,
 };
 use crate::lifecycle::{Readiness, ReadinessToken};
-use crate::policy::controller::{AgentReport, ControllerSettings, ControllerSource};
+use crate::policy::controller::{AgentReport, ControllerSettings, ControllerSource, Workloads};
 use crate::telemetry::Telemetry;
 use crate::trust::Leaves;
 use crate::upstream::{PublicRoots, SocketMaker, Upstream, UpstreamTls};
+use weir_api::REPLICAS_AGREE_WITHIN;
 
 /// How soon pods that could not be enrolled are tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
-
-/// How long what earlier agents captured is kept if the controller does not name it: who answers us may be behind the replica that they
-/// heard it from.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
 
 /// What is the same in all of an agent's tenures.
 pub(super) struct Node {
@@ -92,7 +90,7 @@ pub(super) struct Tenure<'a> {
     /// Where `weir explain` and `weir doctor` ask; for as long as the pods are ours.
     inspection: Option<InspectionServer>,
     settled: bool,
-    /// When what earlier agents captured for nothing is let go of; None before the pods are ours, and when it has been.
+    /// When what earlier agents captured, and nobody names, is let go of. None: there is nothing, or it has been.
     forgets_at: Option<Instant>,
     /// Another agent is about to take the pods.
     giving: bool,
@@ -119,7 +117,6 @@ impl<'a> Tenure<'a> {
             _ => NodeCapture::beside(&settings, &arguments.bpf_root)?,
         };
         waiting.loaded.take();
-        node.telemetry.count_by(Some(capture.counters()));
         let pods = PodWatch::start(arguments.cgroup_root.as_deref(), &arguments.proc)?;
         let (reports, reported) = watch::channel(AgentReport::default());
         let configuration = match &mut predecessor {
@@ -167,7 +164,9 @@ impl<'a> Tenure<'a> {
     pub(super) async fn serve(&mut self, waiting: &mut Waiting) -> Result<Over, Failure> {
         let (mut found, mut wanted) = (self.pods.subscribe(), self.controller.workloads());
         let mut rejected = self.shared.rejected.subscribe();
+        let mut release_all = self.controller.release_all();
         loop {
+            let release_all_now = *release_all.borrow_and_update();
             let workloads = wanted.borrow_and_update().clone();
             let mut complete = true;
             if let Some(workloads) = workloads {
@@ -181,16 +180,15 @@ impl<'a> Tenure<'a> {
                 let here = found.borrow_and_update().clone();
                 complete = tokio::task::block_in_place(|| self.captured.reconcile(&here, &workloads));
                 if !self.settled {
-                    if let Err(error) = self.settle().await? {
+                    if let Err(error) = self.settle(&workloads).await? {
                         return Ok(not_begun(&error));
                     }
                     waiting.enrolled.take();
                 }
-                if self.forgets_at.is_some_and(|at| at <= Instant::now()) {
-                    self.forgets_at = None;
-                    if let Err(error) = self.captured.forget_others(&workloads) {
-                        tracing::warn!("what earlier agents captured could not be removed: {error}");
-                    }
+                if let Some(at) = self.forgets_at
+                    && (release_all_now || at <= Instant::now())
+                {
+                    self.forgets_at = self.forget(&workloads, release_all_now);
                 }
                 self.report();
             }
@@ -222,6 +220,7 @@ impl<'a> Tenure<'a> {
             tokio::select! {
                 changed = found.changed() => changed?,
                 changed = wanted.changed() => changed?,
+                changed = release_all.changed() => changed?,
                 () = again => {}
                 () = forget => {}
                 _ = rejected.changed() => {}
@@ -234,7 +233,7 @@ impl<'a> Tenure<'a> {
     }
 
     /// All that could be captured is: the pods are ours.
-    async fn settle(&mut self) -> Result<Result<(), HandoverError>, Failure> {
+    async fn settle(&mut self, workloads: &Workloads) -> Result<Result<(), HandoverError>, Failure> {
         if let Some(predecessor) = self.predecessor.take() {
             let version = predecessor.version().to_owned();
             match predecessor.taken().await {
@@ -247,12 +246,35 @@ impl<'a> Tenure<'a> {
             );
             self.open_door()?;
         }
-        if let Err(error) = self.shared.capture.remove_other_versions() {
-            tracing::warn!("what other versions of the agent captured could not be removed: {error}");
+        if let Err(error) = self.captured.forget_other_listeners() {
+            tracing::warn!("where earlier agents listened could not be removed: {error}");
         }
-        self.forgets_at = Some(Instant::now() + FORGOTTEN_AFTER);
+        // Who answers us may be behind the replica of the controller that they heard it from.
+        self.forgets_at = match self.captured.has_others() {
+            Ok(false) => self.forget(workloads, false),
+            Ok(true) | Err(_) => Some(Instant::now() + REPLICAS_AGREE_WITHIN),
+        };
         self.settled = true;
         Ok(Ok(()))
+    }
+
+    /// Lets go of what earlier agents captured and nobody names. Says when to try again, if at all.
+    fn forget(&self, workloads: &Workloads, is_told: bool) -> Option<Instant> {
+        // Hung meanwhile, we may be an earlier agent ourselves.
+        if !self.door.as_ref().is_some_and(|(door, _)| door.is_ours()) {
+            return None;
+        }
+        let is_away = self.controller.link().now().connected.is_none();
+        if is_away && !is_told && self.settled {
+            return Some(Instant::now() + REPLICAS_AGREE_WITHIN);
+        }
+        match self.captured.keep_only(workloads) {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::warn!("what earlier agents captured could not be removed: {error}; trying again");
+                Some(Instant::now() + TRY_AGAIN)
+            }
+        }
     }
 
     fn open_door(&mut self) -> Result<(), Failure> {
@@ -260,6 +282,8 @@ impl<'a> Tenure<'a> {
         let door = Door::open(run_root, self.node.identity.clone(), move || held.all())
             .map_err(|error| format!("--run-root {}: {error}", run_root.display()))?;
         self.door = Some(door);
+        let counters = self.shared.capture.counters();
+        self.node.telemetry.report_dials(Some(dials::counter(counters)));
         self.inspection = InspectionServer::start(run_root, self.inspector())
             .inspect_err(|error| {
                 let folder = run_root.display();
@@ -321,7 +345,7 @@ impl<'a> Tenure<'a> {
             return None;
         }
         self.shared.capture.leave();
-        self.node.telemetry.count_by(None);
+        self.node.telemetry.report_dials(None);
         self.shared.handed_over.cancel();
         self.shared.draining.cancel();
         // The next door takes the place of ours: it must not be ours that we remove then.
@@ -360,13 +384,14 @@ impl<'a> Tenure<'a> {
             .borrow()
             .as_ref()
             .is_some_and(|workloads| workloads.is_empty());
-        ours && !given_back && self.settled && is_told_of_none
+        ours && !given_back && self.settled && is_told_of_none && self.forgets_at.is_none()
     }
 }
 
 impl Drop for Tenure<'_> {
     fn drop(&mut self) {
         self.shared.capture.leave();
+        self.node.telemetry.report_dials(None);
     }
 }
 

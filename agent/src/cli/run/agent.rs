@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use weir_ai::Provider;
 use weir_api::{Auth, Backend, Snapshot};
 
+use super::super::dials;
 use super::signals::BlockedSignals;
 use super::user::RunAs;
 use super::{Arguments, CAPTURED_PORTS, Fail, Failure};
@@ -113,7 +114,7 @@ impl Agent {
                 return Err(error.into());
             }
         };
-        telemetry.count_by(Some(capture.counters()));
+        telemetry.report_dials(Some(dials::counter(capture.counters())));
         let hurry = CancellationToken::new();
         let serving = runtime.spawn(serve(capture, downstream, stop.clone(), hurry.clone()));
         Ok(Self {

@@ -17,6 +17,7 @@ pub(super) struct Configuration {
     pub(super) snapshot: Snapshot,
     pub(super) workloads: Workloads,
     pub(super) leaves: HashMap<String, Arc<CertifiedKey>>,
+    pub(super) release_all: bool,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Held {
     resources: BTreeMap<(proto::Kind, String), Entry>,
     /// Nothing is missing of the last change, which may come in several messages.
     whole: bool,
+    /// No pod is to be captured, whoever captured it.
+    release_all: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +82,7 @@ impl Held {
     /// Takes a change in, and says what of it is rejected. Of a resource that is rejected the last good version stays.
     pub(super) fn apply(&mut self, delta: &mut proto::Delta) -> Vec<proto::Rejection> {
         self.whole = delta.snapshot_done;
+        self.release_all = delta.release_all;
         for removal in &delta.removals {
             self.resources.remove(&(removal.kind(), removal.name.clone()));
         }
@@ -131,6 +135,7 @@ impl Held {
             snapshot,
             workloads,
             leaves,
+            release_all: self.release_all,
         };
         (configuration, rejections)
     }

@@ -124,6 +124,7 @@ pub struct ControllerSource {
     snapshot: SnapshotHandle,
     leaves: ControllerLeaves,
     workloads: watch::Receiver<Option<Arc<Workloads>>>,
+    release_all: watch::Receiver<bool>,
     held: HeldConfiguration,
     link: ControllerLink,
     task: AbortHandle,
@@ -152,10 +153,12 @@ impl ControllerSource {
         let snapshot = SnapshotHandle::new(Snapshot::default());
         let leaves = ControllerLeaves::default();
         let (sender, workloads) = watch::channel(None);
+        let (release, release_all) = watch::channel(false);
         let taking = Taking {
             snapshot: snapshot.clone(),
             leaves: leaves.clone(),
             workloads: sender,
+            release_all: release,
             link: ControllerLink::default(),
         };
         let link = taking.link.clone();
@@ -170,6 +173,7 @@ impl ControllerSource {
             snapshot,
             leaves,
             workloads,
+            release_all,
             held,
             link,
             task,
@@ -200,6 +204,11 @@ impl ControllerSource {
     pub fn workloads(&self) -> watch::Receiver<Option<Arc<Workloads>>> {
         self.workloads.clone()
     }
+
+    /// Whether all pods are to be released, also those that agents before this one captured: Weir is being uninstalled.
+    pub fn release_all(&self) -> watch::Receiver<bool> {
+        self.release_all.clone()
+    }
 }
 
 impl Drop for ControllerSource {
@@ -213,6 +222,7 @@ struct Taking {
     snapshot: SnapshotHandle,
     leaves: ControllerLeaves,
     workloads: watch::Sender<Option<Arc<Workloads>>>,
+    release_all: watch::Sender<bool>,
     link: ControllerLink,
 }
 
@@ -228,6 +238,9 @@ impl Taking {
         // The leaves first: a host that has become a backend's must find its own.
         self.leaves.take(configuration.leaves);
         self.snapshot.take(configuration.snapshot);
+        let release_all = configuration.release_all;
+        self.release_all
+            .send_if_modified(|current| std::mem::replace(current, release_all) != release_all);
         let workloads = Some(Arc::new(configuration.workloads));
         self.workloads.send_if_modified(|current| {
             let differs = *current != workloads;

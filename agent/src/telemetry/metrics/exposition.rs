@@ -11,7 +11,6 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 
 use super::{ALWAYS_REPORTED, Connections, Exchanges, Histogram, Labels, Series, TOKEN_TYPES};
-use crate::capture::CaptureCounts;
 use crate::telemetry::record::ConnectionKind;
 
 /// What is read at a scrape.
@@ -24,6 +23,7 @@ pub(super) struct Collected {
 impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_connections(&mut encoder)?;
+        self.connections.dials().encode(&mut encoder)?;
         self.connections.observed().encode(&mut encoder)?;
         self.connections.uncovered().encode(&mut encoder)?;
 
@@ -103,38 +103,8 @@ impl Collected {
                 None,
                 MetricType::Gauge,
             )?
-            .encode_gauge(&self.connections.active())?;
-        match self.connections.counts() {
-            Some(counts) => encode_capture(encoder, counts),
-            None => Ok(()),
-        }
+            .encode_gauge(&self.connections.active())
     }
-}
-
-fn encode_capture(encoder: &mut DescriptorEncoder<'_>, counts: CaptureCounts) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "weir_capture_connections",
-        "What apps dialled, by what the kernel did with it; passed and refused: the agent was away",
-        None,
-        MetricType::Counter,
-    )?;
-    for (outcome, count) in [
-        ("captured", counts.captured),
-        ("passed", counts.passed),
-        ("refused", counts.refused),
-    ] {
-        metric
-            .encode_family(&[("outcome", outcome)])?
-            .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
-    }
-    encoder
-        .encode_descriptor(
-            "weir_capture_datagrams_refused",
-            "Datagrams to UDP 443 that were refused, so that clients fall back to TCP",
-            None,
-            MetricType::Counter,
-        )?
-        .encode_counter::<NoLabelSet, _, f64>(&counts.quic_refused, None)
 }
 
 type Encode = fn(&mut MetricEncoder<'_>, &Labels, &Series) -> fmt::Result;

@@ -7,6 +7,7 @@ use weir_ai::{NanoUsd, Usage, UsageReading};
 
 use super::{DURATION_BUCKETS, FIRST_TOKEN_BUCKETS, Metrics, SERIES, TOKEN_BUCKETS};
 use crate::telemetry::connections::Connections;
+use crate::telemetry::dials::DialCounts;
 use crate::telemetry::record::{ExchangeRecord, Outcome, Workload};
 use crate::telemetry::tests::{denied, exchange, list_of_models};
 
@@ -70,6 +71,7 @@ fn every_metric_has_its_name_its_labels_its_help_and_its_type() {
     );
 
     let text = metrics.render();
+    assert!(!text.contains("weir_capture_"), "nothing is captured");
     for (name, metric_type) in [
         ("weir_exchanges", "counter"),
         ("weir_tokens", "counter"),
@@ -84,6 +86,40 @@ fn every_metric_has_its_name_its_labels_its_help_and_its_type() {
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");
     }
     assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn what_the_kernel_counts_is_reported_while_somebody_counts() {
+    let connections = Arc::new(Connections::default());
+    let metrics = Metrics::new(Arc::clone(&connections));
+    let counts = DialCounts {
+        captured: 7,
+        passed: 2,
+        refused: 1,
+        datagrams_refused: 4,
+    };
+    connections.dials().count_by(Some(Arc::new(move || Some(counts))));
+    let samples = samples(&metrics);
+    for (name, value) in [
+        ("weir_capture_connections_total{outcome=\"captured\"}", 7.0),
+        ("weir_capture_connections_total{outcome=\"passed\"}", 2.0),
+        ("weir_capture_connections_total{outcome=\"refused\"}", 1.0),
+        ("weir_capture_datagrams_refused_total", 4.0),
+    ] {
+        assert_eq!(samples.get(name), Some(&value), "{name}\n{samples:#?}");
+    }
+    let text = metrics.render();
+    for name in ["weir_capture_connections", "weir_capture_datagrams_refused"] {
+        assert!(text.contains(&format!("# TYPE {name} counter\n")), "{text}");
+        assert!(text.contains(&format!("# HELP {name} ")), "{text}");
+    }
+    assert_eq!(connections.summary().passed, 2);
+
+    connections.dials().count_by(None);
+    assert!(
+        !metrics.render().contains("weir_capture_"),
+        "another agent counts"
+    );
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn notes(total: &Row, connections: &Summary) -> Vec<String> {
     }
     if connections.passed > 0 {
         notes.push(format!(
-            "{} went past Weir, which did not get to run in time or is not in their network namespace.",
+            "{} went past Weir, which did not get to run in time, or which is not in the network namespace that they came from.",
             count(connections.passed, "connection", "connections")
         ));
     }

@@ -115,6 +115,7 @@ fn what_the_figures_lack_is_said_below_them() {
     let connections = Summary {
         relayed: 1234,
         refused: 2,
+        passed: 1,
         relayed_hosts: ["a.io", "b.io", "c.io", "d.io", "e.io", "f.io"]
             .map(str::to_owned)
             .to_vec(),
@@ -131,6 +132,7 @@ gpt-4o         3       0  1,000     128     200  $0.0002604
 The usage of 2 requests could not be read; tokens and cost above lack it.
 1,234 connections passed through untouched (a.io, b.io, c.io, d.io, e.io, …).
 2 connections were refused.
+1 connection went past Weir, which did not get to run in time, or which is not in the network namespace that they came from.
 "
     );
 }
