@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{io::AsyncWriteExt, runtime::Runtime};
 use weir_agent::capture::{
-    CaptureSettings, FailurePolicy, NodeCapture, PodCapture, PodSandbox,
+    CaptureSettings, Cgroup, FailurePolicy, NodeCapture, PodCapture, PodSandbox,
     pods::{Found, PodWatch, Pods},
 };
 use weir_agent::network_namespace::NetworkNamespace;
@@ -329,6 +329,21 @@ fn pods_are_found_as_they_come_and_go() {
                 .join(format!("kubepods/besteffort/pod{}", uid(3)));
             let host = Pod::start(&path, uid(3), "--uts");
             pods.wait_for(|pods| what(pods, 3) == "host").await.unwrap();
+
+            // CRI-O's monitor, older than the sandbox and in the host's network.
+            let path = node.cgroup.path().join(format!("kubepods/pod{}", uid(4)));
+            let scope = path.join("crio-conmon-1.scope");
+            std::fs::create_dir_all(&scope).unwrap();
+            let mut monitor = std::process::Command::new("cat");
+            monitor.stdin(std::process::Stdio::piped());
+            Cgroup::open(&scope).join_before_exec(&mut monitor).unwrap();
+            let mut monitor = monitor.spawn().unwrap();
+            pods.wait_for(|pods| what(pods, 4) == "host").await.unwrap();
+            let monitored = Pod::start(&path, uid(4), "--net");
+            pods.wait_for(|pods| what(pods, 4) == "sandbox").await.unwrap();
+            monitor.kill().unwrap();
+            monitor.wait().unwrap();
+            monitored.end();
 
             // A sandbox made again under the same uid.
             let namespace = |pods: &Pods| match &pods[&uid(1)] {

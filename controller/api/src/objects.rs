@@ -26,6 +26,8 @@ pub struct Objects {
     pub(crate) unreadable: HashSet<String>,
     /// Objects that whoever reads the others may not read, so that nobody knows whether they are there.
     pub(crate) forbidden: HashSet<String>,
+    /// Objects that the API server can't read, with what it says of that.
+    pub(crate) unanswered: HashMap<String, String>,
     /// Whether something is there of which not even the kind and name are known: it may be whatever is missing.
     pub(crate) has_unknown: bool,
     /// Whose backends may be for all namespaces: who runs the cluster says so, and of a file whoever writes it.
@@ -59,6 +61,7 @@ impl Objects {
         self.config_maps.extend(other.config_maps);
         self.unreadable.extend(other.unreadable);
         self.forbidden.extend(other.forbidden);
+        self.unanswered.extend(other.unanswered);
         self.has_unknown |= other.has_unknown;
     }
 
@@ -70,6 +73,7 @@ impl Objects {
             && self.config_maps.is_empty()
             && self.unreadable.is_empty()
             && self.forbidden.is_empty()
+            && self.unanswered.is_empty()
             && !self.has_unknown
     }
 }

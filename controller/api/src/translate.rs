@@ -325,6 +325,12 @@ impl Translator<'_> {
                 from.namespace
             );
             self.say_of_reference(from, field, message);
+        } else if let (None, Some(why)) = (found, self.objects.unanswered.get(&wanted)) {
+            let message = format!(
+                "{wanted} can't be read: the API server says `{}`; it is asked again",
+                short(why)
+            );
+            self.say_of_reference(from, field, message);
         } else if found.is_none() && !may_be_there {
             let here: Vec<&str> = all
                 .iter()

@@ -139,6 +139,12 @@ fn objects(stores: &Stores, references: &mut References, sharing: &Sharing) -> O
             (Reference::ConfigMap(at), Seen::Forbidden) => {
                 objects.add_forbidden("ConfigMap", &at.namespace, &at.name);
             }
+            (Reference::Secret(at), Seen::Unreadable(why)) => {
+                objects.add_unanswered("Secret", &at.namespace, &at.name, why);
+            }
+            (Reference::ConfigMap(at), Seen::Unreadable(why)) => {
+                objects.add_unanswered("ConfigMap", &at.namespace, &at.name, why);
+            }
             _ => {}
         }
     }

@@ -9,12 +9,16 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::DefaultBackoff;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{READ_WITHIN, WATCH_SECONDS, watching_one};
 
 /// A watch that has brought nothing by then is dead: the API server ends it before.
 const SILENT_FOR: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
+
+/// One whose answer is an error for so long may go on with it: its storage can't decrypt the object, for example. As long as an outage of etcd
+/// that nobody need be told of.
+const UNREADABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// What is to be seen under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub enum Seen<K> {
     Absent,
     /// The API server doesn't let the controller see whether there is one.
     Forbidden,
+    /// The API server answers, and can't say: in its words.
+    Unreadable(String),
 }
 
 impl<K> Seen<K> {
@@ -32,7 +38,7 @@ impl<K> Seen<K> {
     pub fn object(self) -> Option<K> {
         match self {
             Self::There(object) => Some(object),
-            Self::Absent | Self::Forbidden => None,
+            Self::Absent | Self::Forbidden | Self::Unreadable(_) => None,
         }
     }
 
@@ -42,6 +48,7 @@ impl<K> Seen<K> {
             Self::There(object) => Seen::There(of(object)),
             Self::Absent => Seen::Absent,
             Self::Forbidden => Seen::Forbidden,
+            Self::Unreadable(why) => Seen::Unreadable(why),
         }
     }
 }
@@ -49,22 +56,28 @@ impl<K> Seen<K> {
 /// Calls `seen` with what the object is now, and again whenever that changes. Never returns.
 ///
 /// While the API server can't be asked, nothing is called, so that whoever holds the last value keeps it. Only what may not be read, and never
-/// could be, is told: nobody is to wait for it.
+/// could be, is told; and of what it has answered with another error for a while, and never otherwise, that too: nobody is to wait for it.
 pub async fn follow<K>(api: Api<K>, name: &str, mut seen: impl FnMut(Seen<K>))
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let mut backoff = DefaultBackoff::default();
     let mut last = Last::Unknown;
+    let mut failing_since: Option<Instant> = None;
     loop {
         match once(&api, name, &mut last, &mut seen, &mut backoff).await {
             // Every watch ends after a while; and what the API server has compacted away is read anew.
-            Ok(()) => {}
+            Ok(()) => failing_since = None,
             Err(error) => {
-                let is_forbidden = matches!(&error, kube::Error::Api(status) if status.code == 403);
-                if is_forbidden && last == Last::Unknown {
-                    last = Last::Forbidden;
-                    seen(Seen::Forbidden);
+                if let (kube::Error::Api(status), Last::Unknown) = (&error, &last) {
+                    let since = *failing_since.get_or_insert_with(Instant::now);
+                    if status.code == 403 {
+                        last = Last::Untold;
+                        seen(Seen::Forbidden);
+                    } else if since.elapsed() >= UNREADABLE_AFTER {
+                        last = Last::Untold;
+                        seen(Seen::Unreadable(status.message.clone()));
+                    }
                 }
                 let wait = backoff.next().unwrap_or_default();
                 tracing::warn!(
@@ -84,7 +97,8 @@ where
 #[derive(PartialEq)]
 enum Last {
     Unknown,
-    Forbidden,
+    /// That it can't be read.
+    Untold,
     Absent,
     Version(Option<String>),
 }

@@ -114,6 +114,21 @@ fn there(version: &str) -> Seen<String> {
     Seen::There(version.to_owned())
 }
 
+/// What its storage can't decrypt is nothing to wait for, and one day it may be mended.
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_by_an_error_for_long_is_told_once_and_read_again() {
+    let fails = || (0..100).map(|_| ("watch", Answer::Status(500)));
+    let never = told(fails().take(3).collect()).await;
+    assert_eq!(never, [], "it may pass");
+    let (_open, mended) = watch(vec![]);
+    let mended = [mended, ("get", Answer::Object(map("7")))];
+    let answers = fails().take(10).chain(mended).collect();
+    assert_eq!(
+        told(answers).await,
+        [Seen::Unreadable("no".to_owned()), there("7")]
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_happens_between_the_watch_and_the_question_is_not_missed() {
     let get = || ("get", Answer::Object(map("7")));

@@ -72,9 +72,12 @@ impl Scanner {
                 pods_in(&kubepods, &mut found, &mut look.folders);
             }
         }
+        // One hierarchy may be mounted at two places.
+        found.sort();
+        found.dedup_by(|pod, before| pod.0 == before.0);
         let namespaces: Vec<Option<(i32, NamespaceIdentity)>> = found
             .iter()
-            .map(|(_, cgroup)| self.namespace_of(cgroup))
+            .map(|(_, cgroup)| self.namespace_of(cgroup, &hosts))
             .collect();
         let mut users: BTreeMap<NamespaceIdentity, usize> = BTreeMap::new();
         for (_, identity) in namespaces.iter().flatten() {
@@ -133,8 +136,13 @@ impl Scanner {
         }
     }
 
-    /// The network namespace of a pod's oldest process, which is that of its sandbox: an app's own may have made others.
-    fn namespace_of(&self, cgroup: &Path) -> Option<(i32, NamespaceIdentity)> {
+    /// The network namespace of a pod's oldest process, which is that of its sandbox: an app's own may have made others. A container's
+    /// monitor, which CRI-O can be told to put into the pod's cgroup, is older and in a host's: that is the pod's only if all are in it.
+    fn namespace_of(
+        &self,
+        cgroup: &Path,
+        hosts: &BTreeSet<NamespaceIdentity>,
+    ) -> Option<(i32, NamespaceIdentity)> {
         let containers = fs::read_dir(cgroup).ok()?.flatten();
         let containers = containers
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -142,9 +150,17 @@ impl Scanner {
         std::iter::once(cgroup.to_owned())
             .chain(containers)
             .filter_map(|folder| first_process(&folder))
-            .filter_map(|process| Some((started(&self.proc, process)?, process)))
-            .min()
-            .and_then(|(_, process)| Some((process, self.identity(process).ok()?)))
+            .filter_map(|process| {
+                let identity = self.identity(process).ok()?;
+                Some((
+                    hosts.contains(&identity),
+                    started(&self.proc, process)?,
+                    process,
+                    identity,
+                ))
+            })
+            .min_by_key(|(is_hosts, started, process, _)| (*is_hosts, *started, *process))
+            .map(|(_, _, process, identity)| (process, identity))
     }
 }
 

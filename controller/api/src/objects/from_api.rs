@@ -36,6 +36,11 @@ impl Objects {
     pub fn add_forbidden(&mut self, kind: &str, namespace: &str, name: &str) {
         self.forbidden.insert(format!("{kind} {namespace}/{name}"));
     }
+
+    /// Adds that the API server answers with an error where the Secret or ConfigMap is asked for; `why` in its words.
+    pub fn add_unanswered(&mut self, kind: &str, namespace: &str, name: &str, why: String) {
+        self.unanswered.insert(format!("{kind} {namespace}/{name}"), why);
+    }
 }
 
 fn located<T>(

@@ -164,6 +164,28 @@ fn a_secret_that_may_not_be_read_is_not_said_to_be_missing() {
     );
 }
 
+/// Nor is one that the API server can't decrypt; and the other backends stand.
+#[test]
+fn a_secret_that_cannot_be_read_is_said_to_be_so_of_its_backend_alone() {
+    let mut objects = Objects::default();
+    let with_secret = OPENAI.replace(r#"{"passthrough": {}}"#, r#"{"secretRef": {"name": "key"}}"#);
+    objects.add_backend("shop", "openai", 1, backend(&with_secret));
+    objects.add_backend("till", "openai", 1, backend(OPENAI));
+    objects.add_unanswered("Secret", "shop", "key", "unable to transform key".to_owned());
+    let translation = translate_each(&objects);
+    let resolved = |namespace: &str| {
+        let mut outcomes = translation.outcomes.iter();
+        let (_, outcome) = outcomes.find(|(name, _)| name.namespace == namespace).unwrap();
+        outcome.resolved_refs.as_ref()
+    };
+    assert!(resolved("till").is_ok());
+    let message = resolved("shop").unwrap_err()[0].in_status_of("AIBackend shop/openai");
+    assert_eq!(
+        message,
+        "spec.auth.secretRef.name: Secret shop/key can't be read: the API server says `unable to transform key`; it is asked again"
+    );
+}
+
 /// A namespace that may not answer for others takes no host from one that may.
 #[test]
 fn backends_for_all_are_those_of_sharing_namespaces() {
