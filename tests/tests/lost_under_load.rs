@@ -91,7 +91,7 @@ fn hung_with_open_each_new_connection_arrives() {
     after(&world);
     dial_until(&mut running, 0);
     assert!(got_out(&world));
-    // Those of the last second before the heartbeat was missed wait for Weir; none of them is lost either.
+    // Those of the last seconds before the heartbeat was missed wait for Weir; none of them is lost either.
     running.signal(Signal::SIGCONT);
     assert_eq!(codes(&mut running), ["200"; AFTER]);
     running.write_line("exit 0");

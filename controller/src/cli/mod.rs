@@ -70,8 +70,8 @@ pub struct Arguments {
     /// What becomes of workloads' connections while their node's agent is away, where no AIPolicy says so.
     #[arg(long, value_name = "open|closed", default_value = "open")]
     fail: FailurePolicy,
-    /// A namespace whose backends may say `allowedNamespaces: {from: All}`; may be given more than once. Without any, those of all may.
-    #[arg(long = "sharing-namespace", value_name = "NAME")]
+    /// A namespace whose backends may say `allowedNamespaces: {from: All}`, besides Weir's own; may be given more than once. `*`: those of all.
+    #[arg(long = "sharing-namespace", value_name = "NAME|*")]
     sharing_namespaces: Vec<String>,
     /// A namespace whose pods are left alone, whatever labels say; may be given more than once. Weir's own always is.
     #[arg(long = "excluded-namespace", value_name = "NAME")]
@@ -84,10 +84,11 @@ impl Arguments {
     }
 
     fn sharing(&self) -> Sharing {
-        if self.sharing_namespaces.is_empty() {
+        if self.sharing_namespaces.iter().any(|name| name == "*") {
             return Sharing::Any;
         }
-        Sharing::Only(self.sharing_namespaces.iter().cloned().collect())
+        let own = std::iter::once(&self.namespace);
+        Sharing::Only(own.chain(&self.sharing_namespaces).cloned().collect())
     }
 }
 

@@ -154,9 +154,7 @@ spec:
         let path = format!("jsonpath={path}");
         self.kubectl(&["get", kind, name, "--output", &path])
     }
-}
 
-impl Namespace<'_> {
     /// What may say why a test has failed. Not of pods that have ended well: of those there may be hundreds.
     #[allow(clippy::print_stderr, reason = "libtest shows what a failed test printed")]
     fn tell(&self) {

@@ -156,9 +156,7 @@ impl Stream {
         };
         (text("end"), text("message"))
     }
-}
 
-impl Stream {
     /// Has it hang: its connection stays open, and nobody answers on it any more.
     pub(crate) fn hang(&self) {
         let process = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());

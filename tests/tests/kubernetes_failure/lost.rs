@@ -147,7 +147,7 @@ fn hung(scene: &Scene) {
     let mut programs = [open, closed];
     served_again(&mut programs);
     let [open, closed] = programs.map(|program| probed(&program.stop()));
-    // Nothing is cut: those of the last second before the heartbeat was missed have waited.
+    // Nothing is cut: those of the last seconds before the heartbeat was missed have waited.
     assert_eq!(wrong(&open, ["weir", "passed"], 0.0).len(), 0, "{open:?}");
     assert_eq!(wrong(&closed, ["weir", "refused"], 0.0).len(), 0, "{closed:?}");
     streams.into_iter().for_each(Stream::assert_whole);

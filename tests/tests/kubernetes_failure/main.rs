@@ -35,14 +35,13 @@ pub(crate) fn weir(arguments: &[&str]) -> String {
     Cluster::shared().kubectl(&[&[namespace.as_str()], arguments].concat())
 }
 
-/// How many connections have gone past the agents of the nodes so far, as the kernel has counted.
-pub(crate) fn gone_past() -> u64 {
+/// How many connections have been `captured` by the agents of the nodes so far, or have `passed`, as the kernel has counted.
+pub(crate) fn dials(outcome: &str) -> u64 {
+    let name = format!("weir_capture_connections_total{{outcome=\"{outcome}\"}} ");
     let of_node = |node| {
         let metrics = metrics(&agent_on(node));
-        let passed = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix("weir_capture_connections_total{outcome=\"passed\"} "));
-        passed.unwrap().parse::<u64>().unwrap()
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        count.unwrap().parse::<u64>().unwrap()
     };
     NODES.into_iter().map(of_node).sum()
 }

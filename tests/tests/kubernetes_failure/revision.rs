@@ -1,9 +1,12 @@
 //! The release with other values for a while.
 
+use serde_json::Value as Json;
 use weir_tests::cluster::{Cluster, WEIR_NAMESPACE, told};
 
 /// A revision of the release, until this is dropped: then the one before is back.
-pub(crate) struct Revision;
+pub(crate) struct Revision {
+    before: String,
+}
 
 impl Revision {
     /// Upgrades to these values, a file's text; those that it does not name stay.
@@ -15,8 +18,12 @@ impl Revision {
             xtask::cache::clone_root().join("charts/weir"),
             file.to_str().unwrap(),
         );
-        let this = Self;
-        helm(&[
+        let history = helm(&["history", "weir", "--max=1", "--output=json"]);
+        let history: Json = serde_json::from_str(&history).unwrap();
+        let this = Self {
+            before: history[0]["revision"].to_string(),
+        };
+        helm_and_wait(&[
             "upgrade",
             "weir",
             chart.to_str().unwrap(),
@@ -30,16 +37,23 @@ impl Revision {
 
 impl Drop for Revision {
     fn drop(&mut self) {
-        helm(&["rollback", "weir"]);
+        helm_and_wait(&["rollback", "weir", &self.before]);
     }
 }
 
-fn helm(arguments: &[&str]) {
+fn helm_and_wait(arguments: &[&str]) {
+    helm(&[arguments, &["--wait", "--timeout=180s"]].concat());
+}
+
+fn helm(arguments: &[&str]) -> String {
     let mut helm = Cluster::shared().command("helm");
-    helm.args(arguments)
-        .args(["--namespace", WEIR_NAMESPACE, "--wait", "--timeout=180s"]);
-    let output = helm.output().unwrap();
+    let output = helm
+        .args(arguments)
+        .args(["--namespace", WEIR_NAMESPACE])
+        .output()
+        .unwrap();
     // A second panic would hide the first.
     let is_told = output.status.success() || std::thread::panicking();
     assert!(is_told, "{arguments:?}: {}", told(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -21,6 +21,8 @@ fn said(cluster: &str) -> String {
 #[test]
 fn what_a_developer_is_told_to_try_works() {
     let _alone = alone();
+    // Other tests change what pods trust, or take the namespace's objects away.
+    Cluster::shared().install_weir();
     let cluster = Cluster::shared().paths();
     let text = said(cluster.name());
     let kubeconfig = format!("KUBECONFIG={}", cluster.kubeconfig().display());

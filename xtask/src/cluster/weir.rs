@@ -7,6 +7,7 @@ use xtask::cache;
 use xtask::cluster_paths::{ClusterPaths, PROVIDER_KEY, WEIR_NAMESPACE};
 
 use super::dns::{apply, pods, rolled_out};
+use super::kubectl;
 use super::node::quietly;
 use crate::step::Outcome;
 
@@ -31,6 +32,16 @@ pub(crate) fn install(paths: &ClusterPaths) -> Outcome {
     ];
     helm(paths, "weir", &values)?;
     apply(paths, &SHOP.replace("@KEY@", PROVIDER_KEY))?;
+    // One that is there was given what an earlier installation had for it.
+    let app = [
+        "--namespace=shop",
+        "delete",
+        "deployment",
+        "app",
+        "--ignore-not-found",
+        "--cascade=foreground",
+    ];
+    quietly(kubectl(paths, &app)?)?;
     apply(paths, APP)?;
     rolled_out(paths, "shop", "deployment/app")
 }
