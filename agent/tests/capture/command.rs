@@ -64,6 +64,31 @@ fn a_pod_calls_with_a_key_that_it_does_not_have() {
     });
 }
 
+/// Whoever answers at the controller's address gets neither the token nor a word.
+#[test]
+fn a_controller_of_another_authority_is_told_nothing() {
+    in_namespace(|| {
+        let mut scene = Scene::new();
+        let own = fs::read(&scene.controller.authorities).unwrap();
+        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&scene.controller.authorities, other.cert.pem()).unwrap();
+        let _agent = scene.agent();
+        let refused = async {
+            while !scene.agent_log().contains("no connection to https://localhost") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        scene.runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, refused).await.unwrap();
+        });
+        assert!(scene.controller.nobody_has_called());
+        // Read anew for each connection.
+        fs::write(&scene.controller.authorities, own).unwrap();
+        let uid = scene.uid().to_owned();
+        scene.configure(workload(&uid, "till-1"));
+    });
+}
+
 /// As one whose node has vanished: the connection stays, and nobody answers on it any more.
 #[test]
 fn a_controller_that_falls_silent_is_called_again() {

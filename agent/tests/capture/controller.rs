@@ -227,6 +227,11 @@ impl Controller {
         self.streams.recv().await.expect("an agent calls")
     }
 
+    /// Whether no agent has begun a stream that was not taken.
+    pub(crate) fn nobody_has_called(&mut self) -> bool {
+        self.streams.try_recv().is_err()
+    }
+
     /// Goes away, streams and all.
     pub(crate) async fn stop(self) {
         self.serving.abort();

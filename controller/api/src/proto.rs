@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroize;
+
 mod generated {
     // Generated: what the fields and variants mean stands in the .proto file, and comes along where it is said there.
     #![allow(
@@ -45,6 +47,22 @@ impl fmt::Debug for Leaf {
             .field("private_key", &format_args!("[REDACTED]"))
             .field("not_after", &self.not_after)
             .finish()
+    }
+}
+
+/// The key is wiped. Copies that are made to be sent are their encoder's.
+impl Drop for Credential {
+    fn drop(&mut self) {
+        if let Some(credential::State::Key(key)) = &mut self.state {
+            key.zeroize();
+        }
+    }
+}
+
+/// The private key is wiped.
+impl Drop for Leaf {
+    fn drop(&mut self) {
+        self.private_key.zeroize();
     }
 }
 

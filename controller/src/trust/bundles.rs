@@ -24,6 +24,7 @@ use super::root::Roots;
 use crate::client::watching;
 use crate::names::{BUNDLE_KEY, CONTROLLER, FIELD_MANAGER, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP};
 use crate::watch::cluster::namespaces;
+use crate::watch::debounce::Pace;
 use crate::watch::exempt::Exempt;
 use crate::watch::pod::{self, Asked, Pod};
 use crate::watch::stores::{Stores, reflect};
@@ -46,27 +47,21 @@ pub async fn run(
     stores.ready().await;
     // An error means that the writer is gone: the controller is about to end.
     let _ = present.wait_until_ready().await;
+    let mut pace = Pace::default();
+    let mut made: Option<Bundle> = None;
     loop {
         changes.mark_unchanged();
         pod_changes.mark_unchanged();
         let now = roots.borrow_and_update().clone();
         let mut has_failed = false;
         if let Some(roots) = now.filter(|_| *is_holder.borrow_and_update()) {
-            let content = content(&public_roots, &roots.trusted_pem);
-            let digest = digest(&content);
-            let wanted = wanted(&stores, &exempt);
-            for namespace in &wanted {
-                if !is_there(&present, namespace, &digest) {
-                    has_failed |= write(&client, &ownership, namespace, &content).await.is_err();
-                }
-            }
-            for map in present.state() {
-                let namespace = map.namespace().unwrap_or_default();
-                let is_ours = map.labels().get(MANAGED_BY).is_some_and(|by| by == CONTROLLER);
-                if is_ours && !wanted.contains(&namespace) {
-                    has_failed |= remove(&client, &namespace).await.is_err();
-                }
-            }
+            let bundle = match made.take().filter(|bundle| Arc::ptr_eq(&bundle.of, &roots)) {
+                Some(bundle) => bundle,
+                None => Bundle::of(roots, &public_roots),
+            };
+            let kept = pace.pass(async || keep(&client, &ownership, &present, &bundle, &wanted(&stores, &exempt)).await);
+            has_failed = kept.await.is_err();
+            made = Some(bundle);
         }
         tokio::select! {
             _ = changes.changed() => {}
@@ -76,6 +71,52 @@ pub async fn run(
             () = tokio::time::sleep(RETRIED_AFTER), if has_failed => {}
         }
     }
+}
+
+/// What the ConfigMaps hold. It is made once for these roots: there are pods' changes all the time.
+struct Bundle {
+    of: Arc<Roots>,
+    content: ConfigMap,
+    digest: String,
+}
+
+impl Bundle {
+    fn of(roots: Arc<Roots>, public_roots: &str) -> Self {
+        let content = content(public_roots, &roots.trusted_pem);
+        Self {
+            digest: digest(&content),
+            content,
+            of: roots,
+        }
+    }
+}
+
+/// Has it in the `wanted` namespaces, and in no other. An error: not everywhere, which has been told.
+async fn keep(
+    client: &Client,
+    ownership: &Ownership,
+    present: &Store<ConfigMap>,
+    bundle: &Bundle,
+    wanted: &BTreeSet<String>,
+) -> kube::Result<()> {
+    let mut outcome = Ok(());
+    let present = present.state();
+    let there: BTreeMap<&str, &ConfigMap> = present
+        .iter()
+        .filter_map(|map| Some((map.metadata.namespace.as_deref()?, map.as_ref())))
+        .collect();
+    for namespace in wanted {
+        if !there.get(namespace.as_str()).is_some_and(|map| holds(map, &bundle.digest)) {
+            outcome = outcome.and(write(client, ownership, namespace, &bundle.content).await);
+        }
+    }
+    for (namespace, map) in there {
+        let is_ours = map.labels().get(MANAGED_BY).is_some_and(|by| by == CONTROLLER);
+        if is_ours && !wanted.contains(namespace) {
+            outcome = outcome.and(remove(client, namespace).await);
+        }
+    }
+    outcome
 }
 
 /// All ConfigMaps of that name, their content replaced by its digest: it is some 400 KiB each time.
@@ -98,11 +139,9 @@ fn present(client: &Client, tasks: &mut JoinSet<()>) -> (Store<ConfigMap>, watch
 
 const DIGEST: &str = "digest";
 
-fn is_there(present: &Store<ConfigMap>, namespace: &str, wanted: &str) -> bool {
-    let found = present.find(|map| map.metadata.namespace.as_deref() == Some(namespace));
-    found
-        .and_then(|map| map.data.as_ref()?.get(DIGEST).map(|digest| digest == wanted))
-        .unwrap_or(false)
+fn holds(map: &ConfigMap, wanted: &str) -> bool {
+    let digest = map.data.as_ref().and_then(|data| data.get(DIGEST));
+    digest.is_some_and(|digest| digest == wanted)
 }
 
 /// Namespaces that are labelled, and those where a pod has the ConfigMap mounted or is about to: it is not taken from under it.

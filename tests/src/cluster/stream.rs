@@ -1,7 +1,7 @@
 //! A stream of events that a pod holds open.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::Namespace;
 
@@ -36,14 +36,32 @@ impl Stream {
     ///
     /// # Panics
     /// If it is cut, with the last that came.
-    pub fn assert_whole(mut self) {
+    pub fn assert_whole(self) {
+        let (status, end) = self.end();
+        assert!(
+            status.success() && end.ends_with("data: [DONE]"),
+            "{status}: {end}"
+        );
+    }
+
+    /// Waits for its end, which its client must have taken for a cut.
+    ///
+    /// # Panics
+    /// If it ends well, with the last that came.
+    pub fn assert_cut(self) {
+        let (status, end) = self.end();
+        assert!(
+            !status.success() && !end.ends_with("data: [DONE]"),
+            "{status}: {end}"
+        );
+    }
+
+    /// How its client has ended, and the last that came.
+    fn end(mut self) -> (ExitStatus, String) {
         let mut text = String::new();
         self.output.read_to_string(&mut text).unwrap();
         let status = self.process.wait().unwrap();
         let end = text.get(text.len().saturating_sub(200)..).unwrap_or_default();
-        assert!(
-            status.success() && end.trim_end().ends_with("data: [DONE]"),
-            "{status}: {end}"
-        );
+        (status, end.trim_end().to_owned())
     }
 }

@@ -160,6 +160,69 @@ fn additional_authorities_are_mounted_where_the_controller_looks() {
     assert_eq!(pod["volumes"][0]["configMap"]["name"], "our-ca");
 }
 
+/// The agent is root on its node with three capabilities, each for its reason, and can ask the API server for nothing.
+#[test]
+fn the_agent_has_no_privilege_but_those_that_it_is_tested_with() {
+    let documents = documents(&[]);
+    let of_kind = |kind: &'static str| documents.iter().filter(move |document| document["kind"] == kind);
+    let pod = &of_kind("DaemonSet").next().unwrap()["spec"]["template"]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
+    let context = &pod["containers"][0]["securityContext"];
+    assert_eq!(context["privileged"], false);
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]));
+    let capabilities: Vec<String> = context["capabilities"]["add"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect();
+    let root = xtask::cache::clone_root();
+    let scene = std::fs::read_to_string(root.join("agent/tests/capture/scene.rs")).unwrap();
+    let tested: Vec<String> = capabilities
+        .iter()
+        .map(|name| format!("+{}", name.to_lowercase()))
+        .collect();
+    let tested = format!("CAPABILITIES: &str = \"{}\";", tested.join(","));
+    assert!(
+        scene.contains(&tested),
+        "the tests' agent has others than {tested}"
+    );
+    let template = std::fs::read_to_string(root.join("charts/weir/templates/agent/daemonset.yaml")).unwrap();
+    let lines: Vec<&str> = template.lines().map(str::trim).collect();
+    for name in &capabilities {
+        let at = lines
+            .iter()
+            .position(|line| *line == format!("- {name}"))
+            .unwrap();
+        assert!(lines[at - 1].starts_with('#'), "{name}: no reason above");
+    }
+
+    let is_agents = |subject: &serde_json::Value| subject["name"] == "weir-agent";
+    for binding in of_kind("RoleBinding").chain(of_kind("ClusterRoleBinding")) {
+        assert!(
+            !binding["subjects"].as_array().unwrap().iter().any(is_agents),
+            "{binding}"
+        );
+    }
+    for [verb, resource] in [
+        ["get", "secrets"],
+        ["list", "pods"],
+        ["get", "configmaps"],
+        ["list", "aibackends.weir.dev"],
+        ["create", "tokenreviews"],
+        ["get", "nodes"],
+    ] {
+        let account = "--as=system:serviceaccount:weir-system:weir-agent";
+        let mut command = Cluster::shared().command("kubectl");
+        let asked = command.args(["auth", "can-i", verb, resource, account, "--all-namespaces"]);
+        let answer = asked.output().unwrap();
+        assert_eq!(answer.stdout, b"no\n", "{verb} {resource}: {answer:?}");
+    }
+}
+
 /// What the webhook's configuration leaves out, the controller has to leave alone as well.
 #[test]
 fn the_controller_is_told_which_namespaces_are_left_alone() {

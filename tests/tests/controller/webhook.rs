@@ -7,8 +7,12 @@ use crate::objects::backend;
 
 /// What the API server makes of a pod, without keeping it.
 fn after(namespace: &Namespace<'_>, metadata: &str, spec: &str) -> Json {
-    let file = tempfile::NamedTempFile::new().unwrap();
     let pod = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: web, {metadata}}}, spec: {{{spec}}}}}");
+    created(namespace, &pod)
+}
+
+fn created(namespace: &Namespace<'_>, pod: &str) -> Json {
+    let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), pod).unwrap();
     let path = file.path().display().to_string();
     let answer = namespace.kubectl(&["create", "--dry-run=server", "--output=json", "--filename", &path]);
@@ -69,6 +73,36 @@ fn a_labelled_namespaces_pods_are_given_roots_and_placeholders() {
     assert!(bundle.contains(root.trim()));
 }
 
+/// Whoever has the webhook's key can't pose as a provider to a pod, nor as the controller to an agent.
+#[test]
+fn the_webhooks_authority_is_its_own() {
+    let cluster = Cluster::shared();
+    let shop = labelled(cluster, "authority");
+    let path = "--output=jsonpath={.webhooks[*].clientConfig.caBundle}";
+    let bundles = cluster.kubectl(&["get", "mutatingwebhookconfiguration", "weir-webhook", path]);
+    let weir = Namespace::existing(cluster, "weir-system");
+    let others = [
+        shop.field("configmap", "weir-trust", "{.data.root\\.crt}"),
+        weir.field("configmap", "weir-control-plane-ca", "{.data.ca\\.crt}"),
+    ];
+    assert!(others[0].trim() != others[1].trim());
+    for bundle in bundles.split(' ') {
+        assert!(!bundle.is_empty());
+        for other in &others {
+            let script = format!("printf %s '{}' | base64 -w0", other.trim());
+            let encoded = cluster
+                .command("sh")
+                .args(["-c", &script])
+                .output()
+                .unwrap()
+                .stdout;
+            let encoded = String::from_utf8(encoded).unwrap();
+            // Without the padding, which depends on what follows.
+            assert!(!bundle.contains(&encoded[..encoded.len() - 8]), "{other}");
+        }
+    }
+}
+
 #[test]
 fn what_a_pod_sets_itself_is_kept() {
     let cluster = Cluster::shared();
@@ -95,6 +129,44 @@ fn what_a_pod_sets_itself_is_kept() {
             Some("/etc/weir/trust/root.crt")
         );
     }
+}
+
+/// Another webhook's change has the API server ask again, and some controllers copy what they find.
+#[test]
+fn what_is_given_is_given_once() {
+    let cluster = Cluster::shared();
+    let shop = labelled(cluster, "once");
+    let once = after(
+        &shop,
+        "",
+        "initContainers: [{name: first, image: i}, {name: proxy, image: i, restartPolicy: Always}],
+         containers: [{name: app, image: i, env: [{name: SSL_CERT_FILE, value: /own.pem}]}]",
+    );
+    assert!(is_injected(&once), "{once}");
+    let copy = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "copy", "annotations": once["metadata"]["annotations"]},
+        "spec": once["spec"],
+    });
+    let twice = created(&shop, &copy.to_string());
+    assert_eq!(twice["spec"], once["spec"]);
+}
+
+/// Pod Security's strictest standard has nothing against what is put in.
+#[test]
+fn a_restricted_namespace_takes_its_pods() {
+    let cluster = Cluster::shared();
+    let shop = labelled(cluster, "restricted");
+    let enforced = "pod-security.kubernetes.io/enforce=restricted";
+    cluster.kubectl(&["label", "namespace", shop.name(), enforced]);
+    let pod = after(
+        &shop,
+        "",
+        "securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}},
+         containers: [{name: app, image: i, securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]",
+    );
+    assert!(is_injected(&pod), "{pod}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What a user sees who installs Weir, labels a namespace, and writes one AIBackend with its Secret.
 
 use weir_tests::cluster::Cluster;
-use weir_tests::cluster::inspection::explain;
-use weir_tests::cluster::shop::{APP, access_log, agent_on, labelled, metrics};
+use weir_tests::cluster::inspection::{explain, explained};
+use weir_tests::cluster::shop::{APP, access_log, agent_on, is_straight, labelled, metrics};
 
 const SLEEP: &str = "command: [sleep, infinity]";
 const HEARD: &str = "The mock heard: What does a weir do?\n";
@@ -87,6 +87,24 @@ fn a_namespace_without_the_label_and_one_that_may_not_use_the_backend_are_left_a
     assert_eq!(seen["relayed_hosts"][0]["host"], "api.openai.com", "{seen:#}");
     assert!(access_log(&agent_on("n1"), other.name()).is_empty());
     assert_eq!(owner.exec("app", &["python3", "openai_sync.py"]), HEARD);
+}
+
+#[test]
+fn a_label_lets_running_pods_go_and_takes_them_back() {
+    let shop = labelled("let-go");
+    shop.pod("app", "n1", APP, SLEEP);
+    assert_eq!(shop.exec("app", &["python3", "openai_sync.py"]), HEARD);
+    let is_let_go = || {
+        explained("n1", &shop, "app", |answer| answer["state"] == "bypassed");
+        assert!(is_straight(&shop, "app"));
+    };
+    shop.kubectl(&["label", "pod", "app", "weir.dev/intercept=disabled"]);
+    is_let_go();
+    shop.kubectl(&["label", "pod", "app", "weir.dev/intercept-"]);
+    explained("n1", &shop, "app", |answer| answer["state"] == "captured");
+    assert_eq!(shop.exec("app", &["python3", "openai_sync.py"]), HEARD);
+    shop.kubectl(&["label", "namespace", shop.name(), "weir.dev/intercept-"]);
+    is_let_go();
 }
 
 #[test]

@@ -1,5 +1,5 @@
 """Calls api.openai.com again and again on one connection until there is a file /tmp/stop, while a stream is open on another. Prints the status of an
-answer that is another than the one before, and at the end `streaming` if events still come. Whatever is cut ends it."""
+answer that is another than the one before, with the code of an error, and at the end `streaming` if events still come. Whatever is cut ends it."""
 
 import http.client
 import json
@@ -46,10 +46,16 @@ socket = held.sock
 last = None
 while not os.path.exists("/tmp/stop"):
     answer = ask(held, "gpt-4o-mini", False)
-    answer.read()
-    if answer.status != last:
-        last = answer.status
+    body = json.loads(answer.read())
+    status = str(answer.status)
+    if answer.status != 200:
+        status += " " + body["error"]["code"]
+    if status != last:
+        last = status
         print(last, flush=True)
+    if last.startswith("421"):
+        # Nobody answers for the host any more: the connection ends by it, and the next one is relayed.
+        break
     if held.sock is not socket:
         raise SystemExit(f"the connection was closed by the answer {last}")
     time.sleep(0.02)

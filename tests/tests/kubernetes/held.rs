@@ -7,20 +7,38 @@ const PROGRAM: &str = include_str!("held.py");
 const POLICY: &str = "{apiVersion: weir.dev/v1alpha1, kind: AIPolicy, metadata: {name: none}, spec: {targetRefs: [{kind: Workload}], models: {denied: ['gpt-*']}}}";
 
 #[test]
-fn a_rotated_secret_and_a_policy_are_heeded_by_the_next_request_and_cut_nothing() {
+fn what_changes_or_goes_is_heeded_by_the_next_request_and_cuts_nothing() {
     let shop = labelled("held");
     shop.pod("app", "n2", APP, "command: [sleep, infinity]");
     let mut program = Program::start(&shop, "app", PROGRAM);
     program.wait_for(|status| status == "200");
     rotate(&shop, "sk-wrong");
-    program.wait_for(|status| status == "401");
+    program.wait_for(|status| status == "401 invalid_api_key");
     openai_backend(&shop);
     program.wait_for(|status| status == "200");
     shop.apply(POLICY);
-    program.wait_for(|status| status == "403");
+    program.wait_for(|status| status == "403 weir_model_denied");
     shop.kubectl(&["delete", "aipolicy", "none"]);
     program.wait_for(|status| status == "200");
-    assert_eq!(program.stop(), ["200", "401", "200", "403", "200", "streaming"]);
+    shop.kubectl(&["delete", "secret", "openai"]);
+    program.wait_for(|status| status == "401 weir_no_credential");
+    openai_backend(&shop);
+    program.wait_for(|status| status == "200");
+    shop.kubectl(&["delete", "aibackend", "openai"]);
+    program.wait_for(|status| status == "421 weir_backend_removed");
+    let said = program.stop();
+    let expected = [
+        "200",
+        "401 invalid_api_key",
+        "200",
+        "403 weir_model_denied",
+        "200",
+        "401 weir_no_credential",
+        "200",
+        "421 weir_backend_removed",
+        "streaming",
+    ];
+    assert_eq!(said, expected);
 }
 
 fn rotate(shop: &Namespace<'_>, key: &str) {

@@ -155,11 +155,14 @@ fn hung(scene: &Scene) {
 
 fn killed(scene: &Scene) {
     let mut programs = scene.probes();
+    let streams = [OPEN, CLOSED].map(|pod| Stream::open(&scene.shop, pod));
     let process = agent_process();
     signal("-KILL", &process);
     let gone = format!("while [ -e /proc/{process}/fd/0 ]; do :; done");
     Cluster::shared().on_node(NODE, &["sh", "-c", &gone]);
     let lost = now();
+    // What it served ends with it, and is not waited for by anybody.
+    streams.into_iter().for_each(Stream::assert_cut);
     served_again(&mut programs);
     let [open, closed] = programs.map(|program| probed(&program.stop()));
     assert_eq!(wrong(&open, ["weir", "passed"], lost).len(), 0, "{open:?}");

@@ -8,14 +8,49 @@ use crate::secrets;
 /// What the page's reader has: a namespace `shop` with a deployment `app`, which needs a key and has none.
 const APP: &str = include_str!("../../cluster/app.yaml");
 
+/// The provider is the mock, whose root is no public one: the one difference to a reader's cluster.
+const TRUSTING: &str = " --set agent.upstreamCA.configMap=provider-ca --wait";
+
+/// What that value names.
+fn provider_authority() {
+    let cluster = Cluster::shared();
+    let authority = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "provider-ca"},
+        "data": {"ca.crt": cluster.provider_authority()},
+    });
+    Namespace::existing(cluster, WEIR_NAMESPACE).apply(&authority.to_string());
+}
+
+/// The README's three lines; and leaves nothing of it.
+pub(crate) fn as_the_readme_says() {
+    let readme = std::fs::read_to_string(xtask::cache::clone_root().join("README.md")).unwrap();
+    let lines = readme.lines().filter_map(|line| line.strip_prefix("    "));
+    let lines: Vec<&str> = lines
+        .filter(|line| line.starts_with("helm ") || line.starts_with("kubectl "))
+        .collect();
+    let [crds, weir, label] = lines[..] else {
+        panic!("{lines:?}");
+    };
+    let run = |line: &str| {
+        let output = shell(line);
+        assert!(output.status.success(), "{line}: {}", told(&output));
+    };
+    run(crds);
+    provider_authority();
+    run(&format!("{weir}{TRUSTING}"));
+    run(label);
+    run("helm uninstall weir -n weir-system");
+    run("helm uninstall weir-crds -n weir-system");
+    run("kubectl delete namespace weir-system");
+    run("kubectl label namespace shop weir.dev/intercept-");
+}
+
 /// Leaves Weir installed, and nothing else of the page's.
 pub(crate) fn as_documented() {
     let cluster = Cluster::shared();
-    // The one difference to a reader's cluster: the provider is the mock, whose root is no public one.
-    let page = Document::open("install.md").with(
-        "helm install weir charts/weir -n weir-system",
-        " --set agent.upstreamCA.configMap=provider-ca",
-    );
+    let page = Document::open("install.md").with("helm install weir charts/weir -n weir-system", TRUSTING);
     let shop = Namespace::existing(cluster, "shop");
     shop.kubectl(&["label", "namespace", "shop", "weir.dev/intercept-"]);
     // The one that is there was given what makes it trust Weir.
@@ -31,13 +66,7 @@ pub(crate) fn as_documented() {
     );
 
     page.run("kubectl create namespace weir-system");
-    let authority = json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "provider-ca"},
-        "data": {"ca.crt": cluster.provider_authority()},
-    });
-    Namespace::existing(cluster, WEIR_NAMESPACE).apply(&authority.to_string());
+    provider_authority();
     page.run("helm install weir charts/weir");
     let table = page.run("kubectl get aibackends");
     assert!(table.contains("api.openai.com"), "{table}");

@@ -105,6 +105,7 @@ fn nothing_is_left_and_pods_go_on() {
     a_node_without_its_agent_is_named(&document, &shop);
     document.assert_done();
     document.run("helm uninstall weir-crds");
+    install::as_the_readme_says();
     install::as_documented();
 }
 
@@ -142,6 +143,9 @@ fn pods_go_on_without_weir(document: &Document, shop: &Namespace<'_>) {
     document.run("helm uninstall weir -n weir-system\n");
     for pod in APPS.map(|(pod, _)| pod).into_iter().chain([OBSERVED]) {
         assert!(is_straight(shop, pod), "{pod} is still captured");
+        // Nothing of the app's listens.
+        let sockets = shop.exec(pod, &["cat", "/proc/net/tcp", "/proc/net/tcp6"]);
+        assert!(!sockets.contains(" 0A "), "{pod} still has a listener: {sockets}");
     }
     stream.assert_whole();
     left::assert_nothing_on_nodes(&objects);
@@ -193,6 +197,42 @@ fn and_with_it_again(shop: &Namespace<'_>) {
     }
 }
 
+/// With Open it starts after a while, past Weir; with Closed it waits.
+fn pods_start_as_their_policy_says_where_no_agent_is(shop: &Namespace<'_>) {
+    let pod = |name: &str, app: &str| {
+        shop.apply(&format!(
+            "apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: {app}}}}}
+spec:
+  nodeSelector: {{kubernetes.io/hostname: n2}}
+  terminationGracePeriodSeconds: 1
+  containers: [{{name: app, image: {APP}, imagePullPolicy: Never, command: [sleep, infinity]}}]
+"
+        ));
+    };
+    pod("late-closed", CLOSED);
+    pod("late-open", "late-open");
+    let check = |name: &str| shop.kubectl(&["logs", name, "--container=weir-capture-check"]);
+    shop.wait("pod/late-open", "condition=Ready");
+    let said = check("late-open");
+    assert!(
+        said.contains("waiting for Weir's agent") && said.contains("going on without Weir"),
+        "{said}"
+    );
+    assert!(is_straight(shop, "late-open"));
+    // It began before the other, which has waited for as long as its policy lets it.
+    let said = check("late-closed");
+    assert!(said.contains("waiting for Weir's agent"), "{said}");
+    let state = shop.field(
+        "pod",
+        "late-closed",
+        "{.status.initContainerStatuses[0].state.running.startedAt}",
+    );
+    assert!(!state.is_empty(), "{said}");
+    shop.kubectl(&["delete", "pod", "late-open", "late-closed", "--wait"]);
+}
+
 fn a_node_without_its_agent_is_named(document: &Document, shop: &Namespace<'_>) {
     let cluster = Cluster::shared();
     let objects = left::of_agents();
@@ -203,11 +243,12 @@ fn a_node_without_its_agent_is_named(document: &Document, shop: &Namespace<'_>) 
         .arg("weir")
         .arg(xtask::cache::clone_root().join("charts/weir"))
         .args(["--namespace", WEIR_NAMESPACE, "--reuse-values", "--wait", "--set"])
-        .arg("uninstall.limit=10s,agent.nodeSelector.kubernetes\\.io/hostname=n1");
+        .arg("uninstall.limit=10s,webhook.captureLimit=8s,agent.nodeSelector.kubernetes\\.io/hostname=n1");
     let upgraded = upgrade.output().unwrap();
     assert!(upgraded.status.success(), "{}", told(&upgraded));
     assert_eq!(retiring(), "", "an upgrade is no uninstall");
     assert_intercepted(shop, "app-n1");
+    pods_start_as_their_policy_says_where_no_agent_is(shop);
     let uid = shop.field("pod", "app-n2", "{.metadata.uid}");
     let pin = format!("/pods/{uid}/");
 
