@@ -1,9 +1,8 @@
 //! Whether a request may go on, and as what: its host, its operation, its credential, its headers.
 
 use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderMap, HeaderValue, Request, Uri};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Uri};
 use weir_ai::{Dialect, Endpoint};
 
 use super::Connection;
@@ -11,41 +10,30 @@ use super::headers::{self, HeaderChanges};
 use super::host;
 use super::prepared::{Credential, Prepared};
 use super::refusal::Refusal;
-use super::request_body::Body;
 use crate::trust::is_placeholder;
 
 /// The longest request head.
 pub(crate) const MOST_HEAD_BYTES: usize = 64 * 1024;
 
-/// A request that may go on.
-pub(super) struct Admission {
-    /// Its head as it goes upstream.
-    pub(super) request: http::request::Parts,
-    pub(super) body: Body,
-    /// The client's side of a protocol switch, where it asked for one.
-    pub(super) upgrade: Option<OnUpgrade>,
-}
-
-/// Checks a request and makes its head ready for upstream.
+/// Checks a request's head and makes it ready for upstream. `switches`: it asks for another protocol, and may have it.
 pub(super) fn admit(
     connection: &Connection,
     prepared: &Prepared,
     endpoint: Endpoint,
-    mut request: Request<Incoming>,
-) -> Result<Admission, Refusal> {
-    if request.method() == http::Method::CONNECT {
+    mut head: Parts,
+    switches: bool,
+) -> Result<Parts, Refusal> {
+    if head.method == http::Method::CONNECT {
         return Err(Refusal::Tunnel);
     }
-    if head_length(&request) > MOST_HEAD_BYTES {
+    if head_length(&head) > MOST_HEAD_BYTES {
         return Err(Refusal::HeadTooLong);
     }
-    check_host(connection, &request)?;
+    check_host(connection, &head)?;
     let policy = &prepared.policy;
     policy
         .permits_operation(endpoint)
         .map_err(|denial| Refusal::OperationDenied(denial.to_string()))?;
-    let upgrade = headers::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-    let (mut head, body) = request.into_parts();
     let dialect = prepared.backend.provider.dialect();
 
     let mut changes = HeaderChanges::default();
@@ -79,29 +67,22 @@ pub(super) fn admit(
     {
         head.uri = with_prefix(head.uri, prefix).ok_or(Refusal::BadPath)?;
     }
-    headers::forward_request(&mut head.headers, connection.protocol, upgrade.is_some(), changes);
-    Ok(Admission {
-        request: head,
-        body: Body::new(body),
-        upgrade,
-    })
+    headers::forward_request(&mut head.headers, connection.protocol, switches, changes);
+    Ok(head)
 }
 
 /// Its bytes as HTTP/1.1 writes the path and the headers (RFC 9112 §2.1); how HTTP/2 packs them is no measure of what they are.
-fn head_length(request: &Request<Incoming>) -> usize {
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len());
-    let headers = request.headers().iter();
+fn head_length(head: &Parts) -> usize {
+    let path = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let headers = head.headers.iter();
     path + headers
         .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
         .sum::<usize>()
 }
 
 /// The TLS handshake, the request and the backend must agree on who is meant: else a key could be asked for one host and sent to another.
-fn check_host(connection: &Connection, request: &Request<Incoming>) -> Result<(), Refusal> {
-    let named = match (request.uri().authority(), request.headers().get(HOST)) {
+fn check_host(connection: &Connection, head: &Parts) -> Result<(), Refusal> {
+    let named = match (head.uri.authority(), head.headers.get(HOST)) {
         (Some(authority), None) => Some(authority.as_str()),
         (None, Some(host)) => host.to_str().ok(),
         // Both: they have to agree as well (RFC 9113 §8.3.1).
@@ -111,7 +92,7 @@ fn check_host(connection: &Connection, request: &Request<Incoming>) -> Result<()
             .filter(|host| host.eq_ignore_ascii_case(authority.as_str())),
         (None, None) => None,
     };
-    if request.headers().get_all(HOST).iter().count() > 1 {
+    if head.headers.get_all(HOST).iter().count() > 1 {
         return Err(Refusal::Misdirected {
             expected: connection.host.to_string(),
             named: None,

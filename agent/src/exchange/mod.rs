@@ -12,6 +12,7 @@ mod request_body;
 mod reshape;
 mod response_body;
 mod settlement;
+mod unread;
 mod upgrade;
 
 pub(crate) use admit::MOST_HEAD_BYTES;
@@ -20,8 +21,10 @@ pub(crate) use response_body::AnswerBody;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use weir_api::Backend;
 
@@ -29,10 +32,10 @@ use crate::policy::SnapshotHandle;
 use crate::telemetry::Telemetry;
 use crate::telemetry::record::{Outcome, Workload};
 use crate::upstream::{Dialler, Pool, Protocol, Upstream};
-use admit::Admission;
 use permission::DeniedModel;
 use prepared::{Prepared, Standing};
 use refusal::Refusal;
+use request_body::Body;
 use settlement::Settlement;
 
 /// What every exchange of a workload needs.
@@ -48,6 +51,15 @@ pub struct Services {
     pub upstream: Arc<Upstream>,
     /// Dials this workload's own connections.
     pub dialler: Dialler,
+}
+
+/// A request that may go on.
+struct Admission {
+    /// Its head as it goes upstream.
+    request: http::request::Parts,
+    body: Body,
+    /// The client's side of a protocol switch, where it asked for one.
+    upgrade: Option<OnUpgrade>,
 }
 
 /// A connection whose requests are served here, because a backend answers for the host that the app named.
@@ -87,35 +99,52 @@ impl Connection {
     }
 
     /// Serves one request. Whatever goes wrong, the client gets an answer in the dialect of its host.
-    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+    pub(crate) async fn serve(self: Arc<Self>, mut request: Request<Incoming>) -> Response<AnswerBody> {
         let (prepared, stands) = self.prepared();
-        let mut settlement = Settlement::begin(&self, &prepared, &request);
-        let outcome = if stands {
-            self.exchange(&prepared, request, &mut settlement).await
-        } else {
-            Err(Refusal::BackendRemoved(self.host.to_string()))
+        let upgrade = headers::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        let (head, body) = request.into_parts();
+        let is_asked_for = head.headers.contains_key(EXPECT);
+        let mut settlement = Settlement::begin(&self, &prepared, &head);
+        let admitted = match stands {
+            true => admit::admit(&self, &prepared, settlement.endpoint(), head, upgrade.is_some()),
+            false => Err(Refusal::BackendRemoved(self.host.to_string())),
+        };
+        let outcome = match admitted {
+            Ok(request) => {
+                let admission = Admission {
+                    request,
+                    body: Body::new(body),
+                    upgrade,
+                };
+                self.exchange(&prepared, admission, &mut settlement).await
+            }
+            Err(refusal) => {
+                let mut response = refused(&refusal, settlement);
+                if self.protocol == Protocol::Http1 && !unread::read_away(body, is_asked_for).await {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                return response;
+            }
         };
         match outcome {
             Ok(response) => response.map(|answer| answer.settled_by(settlement)),
-            Err(refusal) => {
-                let response = refusal.response(settlement.dialect());
-                settlement.refused(&refusal, response.status());
-                response
-            }
+            Err(refusal) => refused(&refusal, settlement),
         }
     }
 
     async fn exchange(
         &self,
         prepared: &Prepared,
-        request: Request<Incoming>,
+        admission: Admission,
         settlement: &mut Settlement,
     ) -> Result<Response<response_body::Answer>, Refusal> {
         let Admission {
             request,
             body,
             upgrade,
-        } = admit::admit(self, prepared, settlement.endpoint(), request)?;
+        } = admission;
         let request = body
             .prepare(
                 request,
@@ -161,6 +190,13 @@ impl Connection {
         standing.renew(&self.services, &self.host, self.origin);
         (Arc::clone(&standing.prepared), standing.stands)
     }
+}
+
+/// The answer to a request that is refused, which is settled by it.
+fn refused(refusal: &Refusal, settlement: Settlement) -> Response<AnswerBody> {
+    let response = refusal.response(settlement.dialect());
+    settlement.refused(refusal, response.status());
+    response
 }
 
 impl Settlement {

@@ -59,7 +59,8 @@ pub async fn run(
                 Some(bundle) => bundle,
                 None => Bundle::of(roots, &public_roots),
             };
-            let kept = pace.pass(async || keep(&client, &ownership, &present, &bundle, &wanted(&stores, &exempt)).await);
+            let kept = pace
+                .pass(async || keep(&client, &ownership, &present, &bundle, &wanted(&stores, &exempt)).await);
             has_failed = kept.await.is_err();
             made = Some(bundle);
         }
@@ -106,7 +107,10 @@ async fn keep(
         .filter_map(|map| Some((map.metadata.namespace.as_deref()?, map.as_ref())))
         .collect();
     for namespace in wanted {
-        if !there.get(namespace.as_str()).is_some_and(|map| holds(map, &bundle.digest)) {
+        if !there
+            .get(namespace.as_str())
+            .is_some_and(|map| holds(map, &bundle.digest))
+        {
             outcome = outcome.and(write(client, ownership, namespace, &bundle.content).await);
         }
     }

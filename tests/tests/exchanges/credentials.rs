@@ -115,6 +115,42 @@ fn a_callers_own_key_passes_untouched_without_one_of_ours() {
     );
 }
 
+/// Many clients send head and body apart. A refusal that needs no body must not close the connection under the next request, or say that it does.
+#[test]
+fn a_refused_body_that_comes_late_costs_the_connection_only_if_it_is_long() {
+    let world = World::new();
+    let dialer = Dialer::start(world.bare_weir());
+    let mut wire = openai(&world, &dialer);
+    let head = |length: usize, more: &str| {
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nAuthorization: Bearer {PLACEHOLDER}\r\nContent-Length: {length}\r\n{more}\r\n"
+        )
+    };
+    for _ in 0..3 {
+        wire.send(head(10, "")).unwrap();
+        // Weir has refused it by then, and waits for the body: nothing tells of that.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let answer = wire.exchange("0123456789").unwrap();
+        assert_eq!(
+            (answer.head.status(), answer.head.header("connection")),
+            (401, None)
+        );
+    }
+    let answer = wire.exchange(head(10 << 20, "")).unwrap();
+    assert_eq!(
+        (answer.head.status(), answer.head.header("connection")),
+        (401, Some("close"))
+    );
+    let mut wire = openai(&world, &dialer);
+    let answer = wire.exchange(head(10, "Expect: 100-continue\r\n")).unwrap();
+    assert_eq!(
+        (answer.head.status(), answer.head.header("connection")),
+        (401, Some("close"))
+    );
+    drop(wire);
+    dialer.finish();
+}
+
 #[test]
 fn a_placeholder_without_a_key_of_ours_is_a_401_of_the_dialect() {
     let world = World::new();

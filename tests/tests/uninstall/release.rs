@@ -43,10 +43,7 @@ fn shop() -> Namespace<'static> {
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: provider}}\ndata:\n  ca.crt: |\n{authority}"
     ));
     openai_backend(&shop);
-    shop.apply(&format!(
-        "{{apiVersion: weir.dev/v1alpha1, kind: AIPolicy, metadata: {{name: shut}}, spec: {{targetRefs: [{{kind: Workload, labels: {{app: {CLOSED}}}}}], failurePolicy: Closed}}}}"
-    ));
-    shop.wait("aipolicy/shut", "condition=Accepted");
+    shut(&shop);
     let observed = [(OBSERVED, "n2")];
     for (pod, node) in APPS.iter().chain(&observed) {
         let intercept = if *pod == OBSERVED { "observe" } else { "enabled" };
@@ -73,6 +70,14 @@ spec:
     explained("n2", &shop, OBSERVED, |answer| answer["state"] == "observed");
     explained("n1", &shop, CLOSED, |answer| answer["failure_policy"] == "closed");
     shop
+}
+
+/// Has the policy that is [`CLOSED`]'s.
+fn shut(shop: &Namespace<'_>) {
+    shop.apply(&format!(
+        "{{apiVersion: weir.dev/v1alpha1, kind: AIPolicy, metadata: {{name: shut}}, spec: {{targetRefs: [{{kind: Workload, labels: {{app: {CLOSED}}}}}], failurePolicy: Closed}}}}"
+    ));
+    shop.wait("aipolicy/shut", "condition=Accepted");
 }
 
 /// Asserts that a pod works as pods do that are intercepted: without a key.
@@ -211,6 +216,8 @@ spec:
 "
         ));
     };
+    // It went with its definition.
+    shut(shop);
     pod("late-closed", CLOSED);
     pod("late-open", "late-open");
     let check = |name: &str| shop.kubectl(&["logs", name, "--container=weir-capture-check"]);
