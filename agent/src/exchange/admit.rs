@@ -2,7 +2,9 @@
 
 use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Request, Uri};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use weir_ai::{Dialect, Endpoint};
 
 use super::Connection;
@@ -10,13 +12,44 @@ use super::headers::{self, HeaderChanges};
 use super::host;
 use super::prepared::{Credential, Prepared};
 use super::refusal::Refusal;
+use super::request_body::Body;
+use super::unread::{self, Unread};
 use crate::trust::is_placeholder;
 
 /// The longest request head.
 pub(crate) const MOST_HEAD_BYTES: usize = 64 * 1024;
 
-/// Checks a request's head and makes it ready for upstream. `switches`: it asks for another protocol, and may have it.
+/// A request that may go on.
+pub(super) struct Admission {
+    /// Its head as it goes upstream.
+    pub(super) request: Parts,
+    pub(super) body: Body,
+    /// The client's side of a protocol switch, where it asked for one.
+    pub(super) upgrade: Option<OnUpgrade>,
+}
+
+/// Checks a request and makes its head ready for upstream. Of one that is refused the body is given back.
 pub(super) fn admit(
+    connection: &Connection,
+    prepared: &Prepared,
+    endpoint: Endpoint,
+    mut request: Request<Incoming>,
+) -> Result<Admission, (Refusal, Unread)> {
+    let upgrade = headers::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+    let waits = unread::waits(request.headers());
+    let (head, body) = request.into_parts();
+    match for_upstream(connection, prepared, endpoint, head, upgrade.is_some()) {
+        Ok(request) => Ok(Admission {
+            request,
+            body: Body::new(body),
+            upgrade,
+        }),
+        Err(refusal) => Err((refusal, Unread { body, waits })),
+    }
+}
+
+/// The head as it goes upstream. `switches`: it asks for another protocol, and may have it.
+fn for_upstream(
     connection: &Connection,
     prepared: &Prepared,
     endpoint: Endpoint,

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::StatusCode;
-use http::request::Parts;
+use http::{Request, StatusCode};
 use weir_ai::{Dialect, Endpoint, ResponseScan, UsageReading};
 
 use super::Connection;
@@ -32,9 +31,9 @@ pub(super) struct Settlement {
 }
 
 impl Settlement {
-    pub(super) fn begin(connection: &Connection, prepared: &Prepared, head: &Parts) -> Self {
-        let path = head.uri.path();
-        let endpoint = Endpoint::of(&head.method, path);
+    pub(super) fn begin<B>(connection: &Connection, prepared: &Prepared, request: &Request<B>) -> Self {
+        let path = request.uri().path();
+        let endpoint = Endpoint::of(request.method(), path);
         let began = Instant::now();
         let record = ExchangeRecord {
             started: SystemTime::now(),
@@ -42,7 +41,7 @@ impl Settlement {
             backend: Arc::clone(&prepared.label),
             provider: prepared.backend.provider,
             server_address: Arc::clone(&connection.host),
-            method: head.method.clone(),
+            method: request.method().clone(),
             path: path.to_owned(),
             status: None,
             operation: endpoint.operation(),

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// Counts since the kernel programs were loaded.
+/// Counts of all agents that the node has had since it started; of `weir run`, of this run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DialCounts {
     /// Redirected to Weir.
@@ -59,7 +59,7 @@ impl Dials {
         encoder
             .encode_descriptor(
                 "weir_capture_datagrams_refused",
-                "Datagrams to UDP 443 that were refused, so that clients fall back to TCP",
+                "Datagrams to UDP 443 that were refused: so that clients fall back to TCP, or because the agent was away",
                 None,
                 MetricType::Counter,
             )?

@@ -207,7 +207,7 @@ impl Session<'_> {
             }
             false => wanted,
         };
-        self.unseen.look_at(&self.held, &wanted);
+        self.unseen.look_at(&wanted);
         let (kept, held): (Held, Held) = std::mem::take(&mut self.held)
             .into_iter()
             .partition(|(key, _)| self.unseen.contains(key));

@@ -26,18 +26,9 @@ impl Unseen {
         Self(held.keys().cloned().collect())
     }
 
-    /// What is wanted has been seen. And a replica that has something of a kind which the agent did not hold is not behind in that kind: what it
-    /// lacks has been deleted. Of workloads there are new ones all the time, which says nothing.
-    pub(super) fn look_at(&mut self, held: &Held, wanted: &Resources) {
-        let newer: BTreeSet<i32> = wanted
-            .iter()
-            .filter(|(key, resource)| {
-                key.kind != i32::from(Kind::Workload) && held.get(*key) != Some(&resource.version)
-            })
-            .map(|(key, _)| key.kind)
-            .collect();
-        self.0
-            .retain(|key| !wanted.contains_key(key) && !newer.contains(&key.kind));
+    /// What is wanted has been seen.
+    pub(super) fn look_at(&mut self, wanted: &Resources) {
+        self.0.retain(|key| !wanted.contains_key(key));
     }
 
     /// No pod is to be captured, whoever knows of it.

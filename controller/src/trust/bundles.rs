@@ -24,7 +24,6 @@ use super::root::Roots;
 use crate::client::watching;
 use crate::names::{BUNDLE_KEY, CONTROLLER, FIELD_MANAGER, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP};
 use crate::watch::cluster::namespaces;
-use crate::watch::debounce::Pace;
 use crate::watch::exempt::Exempt;
 use crate::watch::pod::{self, Asked, Pod};
 use crate::watch::stores::{Stores, reflect};
@@ -47,7 +46,6 @@ pub async fn run(
     stores.ready().await;
     // An error means that the writer is gone: the controller is about to end.
     let _ = present.wait_until_ready().await;
-    let mut pace = Pace::default();
     let mut made: Option<Bundle> = None;
     loop {
         changes.mark_unchanged();
@@ -59,9 +57,9 @@ pub async fn run(
                 Some(bundle) => bundle,
                 None => Bundle::of(roots, &public_roots),
             };
-            let kept = pace
-                .pass(async || keep(&client, &ownership, &present, &bundle, &wanted(&stores, &exempt)).await);
-            has_failed = kept.await.is_err();
+            let wanted = wanted(&stores, &exempt);
+            let kept = keep(&client, &ownership, &present, &bundle, &wanted).await;
+            has_failed = kept.is_err();
             made = Some(bundle);
         }
         tokio::select! {

@@ -20,6 +20,9 @@ const SILENT_FOR: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 /// that nobody need be told of.
 const UNREADABLE_AFTER: Duration = Duration::from_secs(60);
 
+/// Statuses of an API server that has too much to do, or is without its etcd.
+const BUSY: [u16; 3] = [429, 503, 504];
+
 /// What is to be seen under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen<K> {
@@ -69,15 +72,22 @@ where
             // Every watch ends after a while; and what the API server has compacted away is read anew.
             Ok(()) => failing_since = None,
             Err(error) => {
-                if let (kube::Error::Api(status), Last::Unknown) = (&error, &last) {
-                    let since = *failing_since.get_or_insert_with(Instant::now);
-                    if status.code == 403 {
-                        last = Last::Untold;
-                        seen(Seen::Forbidden);
-                    } else if since.elapsed() >= UNREADABLE_AFTER {
-                        last = Last::Untold;
-                        seen(Seen::Unreadable(status.message.clone()));
+                match &error {
+                    kube::Error::Api(status) if status.code == 403 => {
+                        if last == Last::Unknown {
+                            last = Last::Untold;
+                            seen(Seen::Forbidden);
+                        }
                     }
+                    kube::Error::Api(status) if !BUSY.contains(&status.code) => {
+                        let since = *failing_since.get_or_insert_with(Instant::now);
+                        if last == Last::Unknown && since.elapsed() >= UNREADABLE_AFTER {
+                            last = Last::Untold;
+                            seen(Seen::Unreadable(status.message.clone()));
+                        }
+                    }
+                    // No answer about this object.
+                    _ => failing_since = None,
                 }
                 let wait = backoff.next().unwrap_or_default();
                 tracing::warn!(

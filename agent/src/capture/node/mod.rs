@@ -239,12 +239,14 @@ impl NodeCapture {
     /// Detaches what earlier agents attached to pods other than these, and all that agents with other pins did. To be called when it is
     /// known which pods are to be captured.
     pub fn keep_only(&self, wanted: impl Fn(&PodUid) -> bool) -> Result<(), CaptureError> {
+        // One that can't be removed keeps no other.
+        let mut outcome = Ok(());
         for uid in self.pins.pinned_pods()? {
             if !wanted(&uid) {
-                self.pins.remove_pod(&uid)?;
+                outcome = outcome.and(self.pins.remove_pod(&uid));
             }
         }
-        self.pins.remove_other_versions()
+        outcome.and(self.pins.remove_other_versions())
     }
 
     /// Whether earlier agents attached anything to pods other than these.

@@ -1,7 +1,7 @@
 //! What outlives the agent: maps and links, pinned in bpffs.
 //!
 //! `ROOT/weir/VERSION/maps/NAME` and `ROOT/weir/VERSION/pods/UID/PROGRAM`. The version is that of the maps' layout: an agent
-//! with another layout has a folder of its own, and removes the others once it has taken the pods over.
+//! with another layout has a folder of its own, and removes the others' pins of each pod that it captures, and in the end the rest.
 
 use std::{
     fs::{self, DirBuilder, File},

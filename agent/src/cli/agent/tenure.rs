@@ -185,9 +185,8 @@ impl<'a> Tenure<'a> {
                     }
                     waiting.enrolled.take();
                 }
-                if let Some(at) = self.forgets_at
-                    && (release_all_now || at <= Instant::now())
-                {
+                // Told to release all, it looks each time: a pod that could not be released before is pinned still.
+                if release_all_now || self.forgets_at.is_some_and(|at| at <= Instant::now()) {
                     self.forgets_at = self.forget(&workloads, release_all_now);
                 }
                 self.report();
@@ -264,9 +263,12 @@ impl<'a> Tenure<'a> {
         if !self.door.as_ref().is_some_and(|(door, _)| door.is_ours()) {
             return None;
         }
-        let is_away = self.controller.link().now().connected.is_none();
-        if is_away && !is_told && self.settled {
-            return Some(Instant::now() + REPLICAS_AGREE_WITHIN);
+        let connected = self.controller.link().now().connected;
+        let has_caught_up = connected
+            .and_then(|since| since.elapsed().ok())
+            .is_some_and(|time| time >= REPLICAS_AGREE_WITHIN);
+        if self.settled && !is_told && !has_caught_up {
+            return Some(Instant::now() + TRY_AGAIN);
         }
         match self.captured.keep_only(workloads) {
             Ok(()) => None,
@@ -384,7 +386,8 @@ impl<'a> Tenure<'a> {
             .borrow()
             .as_ref()
             .is_some_and(|workloads| workloads.is_empty());
-        ours && !given_back && self.settled && is_told_of_none && self.forgets_at.is_none()
+        let is_done = self.forgets_at.is_none() || *self.controller.release_all().borrow();
+        ours && !given_back && self.settled && is_told_of_none && is_done
     }
 }
 

@@ -238,15 +238,16 @@ impl Taking {
         // The leaves first: a host that has become a backend's must find its own.
         self.leaves.take(configuration.leaves);
         self.snapshot.take(configuration.snapshot);
-        let release_all = configuration.release_all;
-        self.release_all
-            .send_if_modified(|current| std::mem::replace(current, release_all) != release_all);
         let workloads = Some(Arc::new(configuration.workloads));
         self.workloads.send_if_modified(|current| {
             let differs = *current != workloads;
             *current = workloads;
             differs
         });
+        // After them: who is told to release all must not find those of before.
+        let release_all = configuration.release_all;
+        self.release_all
+            .send_if_modified(|current| std::mem::replace(current, release_all) != release_all);
         self.link.configured();
         rejections
     }
