@@ -45,7 +45,7 @@ where
         let leaves = leaves.clone();
         // Boxed, for hyper keeps the room for an exchange with each connection that waits for one.
         Box::pin(async move {
-            let mut response = connection.serve(request).await;
+            let mut response = connection.serve(request).await.ready().await;
             // A switched connection is no longer HTTP's to close.
             let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             if protocol == Protocol::Http1 && leaves.is_cancelled() && !switches {

@@ -13,7 +13,7 @@ use super::host;
 use super::prepared::{Credential, Prepared};
 use super::refusal::Refusal;
 use super::request_body::Body;
-use super::unread::{self, Unread};
+use super::unread::{self, Refused, Unread};
 use crate::trust::is_placeholder;
 
 /// The longest request head.
@@ -34,7 +34,7 @@ pub(super) fn admit(
     prepared: &Prepared,
     endpoint: Endpoint,
     mut request: Request<Incoming>,
-) -> Result<Admission, (Refusal, Unread)> {
+) -> Result<Admission, Box<Refused>> {
     let upgrade = headers::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let waits = unread::waits(request.headers());
     let (head, body) = request.into_parts();
@@ -44,7 +44,10 @@ pub(super) fn admit(
             body: Body::new(body),
             upgrade,
         }),
-        Err(refusal) => Err((refusal, Unread { body, waits })),
+        Err(refusal) => Err(Box::new(Refused {
+            refusal,
+            unread: Some(Unread { body, waits }),
+        })),
     }
 }
 

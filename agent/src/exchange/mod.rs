@@ -17,6 +17,7 @@ mod upgrade;
 
 pub(crate) use admit::MOST_HEAD_BYTES;
 pub(crate) use response_body::AnswerBody;
+pub(crate) use unread::Answered;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use permission::DeniedModel;
 use prepared::{Prepared, Standing};
 use refusal::Refusal;
 use settlement::Settlement;
-use unread::Unread;
+use unread::Refused;
 
 /// What every exchange of a workload needs.
 #[derive(Debug)]
@@ -89,48 +90,38 @@ impl Connection {
     }
 
     /// Serves one request. Whatever goes wrong, the client gets an answer in the dialect of its host.
-    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Answered {
         let (prepared, stands) = self.prepared();
         let mut settlement = Settlement::begin(&self, &prepared, &request);
-        // Boxed, as what reads it is: an exchange that goes on has to keep no room for them.
-        let mut unread = None;
         let outcome = if stands {
-            self.exchange(&prepared, request, &mut settlement, &mut unread)
-                .await
+            self.exchange(&prepared, request, &mut settlement).await
         } else {
-            unread = Some(Box::new(Unread::of(request)));
-            Err(Refusal::BackendRemoved(self.host.to_string()))
+            Err(Refused::unread(
+                Refusal::BackendRemoved(self.host.to_string()),
+                request,
+            ))
         };
-        let response = match outcome {
-            Ok(response) => return response.map(|answer| answer.settled_by(settlement)),
-            Err(refusal) => {
-                let response = refusal.response(settlement.dialect());
-                settlement.refused(&refusal, response.status());
-                response
+        match outcome {
+            Ok(response) => Answered::whole(response.map(|answer| answer.settled_by(settlement))),
+            Err(refused) => {
+                let response = refused.refusal.response(settlement.dialect());
+                settlement.refused(&refused.refusal, response.status());
+                refused.answered(response, self.protocol)
             }
-        };
-        match unread {
-            Some(unread) if self.protocol == Protocol::Http1 => Box::pin(unread.read_away(response)).await,
-            _ => response,
         }
     }
 
-    /// `unread`: where the body goes of a request that is not admitted.
     async fn exchange(
         &self,
         prepared: &Prepared,
         request: Request<Incoming>,
         settlement: &mut Settlement,
-        unread: &mut Option<Box<Unread>>,
-    ) -> Result<Response<response_body::Answer>, Refusal> {
+    ) -> Result<Response<response_body::Answer>, Box<Refused>> {
         let Admission {
             request,
             body,
             upgrade,
-        } = admit::admit(self, prepared, settlement.endpoint(), request).map_err(|(refusal, body)| {
-            *unread = Some(Box::new(body));
-            refusal
-        })?;
+        } = admit::admit(self, prepared, settlement.endpoint(), request)?;
         let request = body
             .prepare(
                 request,
@@ -162,11 +153,11 @@ impl Connection {
         })?;
         settlement.answered(response.status());
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return upgrade
-                .map(|client| upgrade::switch(response, client))
-                .ok_or(Refusal::UnaskedSwitch);
+            let client = upgrade.ok_or(Refusal::UnaskedSwitch)?;
+            return Ok(upgrade::switch(response, client));
         }
-        response_body::observe(self, response, lease, prepared.policy.timeouts().idle, settlement)
+        let idle = prepared.policy.timeouts().idle;
+        Ok(response_body::observe(self, response, lease, idle, settlement)?)
     }
 
     /// What the configuration means for this connection, as it stands now or, where no backend answers for its host any more, as it stood last;
@@ -214,6 +205,6 @@ mod tests {
             size_of::<F>()
         }
         let size = size_of_future(Connection::serve);
-        assert!(size <= 3200, "{size} bytes");
+        assert!(size <= 3 * 1024, "{size} bytes");
     }
 }
