@@ -32,7 +32,7 @@ impl Refused {
         })
     }
 
-    pub(super) fn answered(self: Box<Self>, response: Response<AnswerBody>, protocol: Protocol) -> Answered {
+    pub(super) fn answered(self, response: Response<AnswerBody>, protocol: Protocol) -> Answered {
         let unread = self.unread.filter(|_| protocol == Protocol::Http1);
         Answered {
             response,
