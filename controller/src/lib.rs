@@ -4,6 +4,7 @@ pub mod cli;
 pub mod client;
 pub mod configuration;
 pub mod discovery;
+pub mod environment;
 pub mod health;
 pub mod lease;
 pub mod names;

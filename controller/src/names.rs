@@ -31,6 +31,8 @@ pub const ROOT_KEY: &str = "root.crt";
 pub const JAVA_KEY: &str = "java.jks";
 /// Where pods find [`TRUST_CONFIG_MAP`].
 pub const TRUST_DIRECTORY: &str = "/etc/weir/trust";
+/// ConfigMap of the variables of containers with `envFrom`, in each namespace that is intercepted.
+pub const ENVIRONMENT_CONFIG_MAP: &str = "weir-environment";
 /// The init container that waits until its pod is captured.
 pub const CAPTURE_CHECK: &str = "weir-capture-check";
 /// ConfigMap in our own namespace: while it is there, all pods are released.

@@ -127,11 +127,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     tasks.spawn(bundles::run(
         client.clone(),
         ownership.clone(),
-        stores.clone(),
-        arguments.exempt(),
-        roots_for_pods,
-        now_roots,
-        is_holder.clone(),
+        bundles::Sources {
+            stores: stores.clone(),
+            exempt: arguments.exempt(),
+            public_roots: roots_for_pods,
+            roots: now_roots,
+            configuration: now_configuration.clone(),
+            is_holder: is_holder.clone(),
+        },
     ));
     tasks.spawn(status::run(
         client.clone(),

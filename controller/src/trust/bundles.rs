@@ -1,149 +1,146 @@
-//! The ConfigMap `weir-trust` of each namespace whose pods are intercepted: the public roots and ours. Kept by the Lease's holder.
+//! What each namespace whose pods are intercepted holds for them: ConfigMap `weir-trust`, the public roots and ours, and `weir-environment`, the
+//! variables of containers that take theirs from elsewhere. Kept by the Lease's holder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::Store;
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::watcher;
 use kube::{Client, ResourceExt};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_api::java;
 
-use super::owner::{MANAGED_BY, Ownership};
+use super::copies::{Content, Copies};
+use super::owner::Ownership;
 use super::root::Roots;
-use crate::client::watching;
-use crate::names::{BUNDLE_KEY, CONTROLLER, FIELD_MANAGER, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP};
+use crate::configuration::Configuration;
+use crate::environment;
+use crate::names::{BUNDLE_KEY, ENVIRONMENT_CONFIG_MAP, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP};
 use crate::watch::cluster::namespaces;
 use crate::watch::exempt::Exempt;
 use crate::watch::pod::{self, Asked, Pod};
-use crate::watch::stores::{Stores, reflect};
+use crate::watch::stores::Stores;
 
 const RETRIED_AFTER: Duration = Duration::from_secs(5);
 
-/// Keeps the ConfigMaps while `is_holder`. Never returns.
-pub async fn run(
-    client: Client,
-    ownership: Ownership,
-    stores: Stores,
-    exempt: Exempt,
-    public_roots: Arc<str>,
-    mut roots: watch::Receiver<Option<Arc<Roots>>>,
-    mut is_holder: watch::Receiver<bool>,
-) {
+/// What the ConfigMaps are made of, and whether it is this replica that makes them.
+pub struct Sources {
+    /// What the cluster has.
+    pub stores: Stores,
+    /// Namespaces that are left alone.
+    pub exempt: Exempt,
+    /// In PEM.
+    pub public_roots: Arc<str>,
+    /// Ours.
+    pub roots: watch::Receiver<Option<Arc<Roots>>>,
+    /// Whose keys Weir puts in, and where.
+    pub configuration: watch::Receiver<Option<Arc<Configuration>>>,
+    /// Whether it is this replica.
+    pub is_holder: watch::Receiver<bool>,
+}
+
+/// Keeps the ConfigMaps while this replica is to. Never returns.
+pub async fn run(client: Client, ownership: Ownership, mut sources: Sources) {
     let mut tasks = JoinSet::new();
-    let (present, mut changes) = present(&client, &mut tasks);
-    let mut pod_changes = stores.pods_changed.subscribe();
-    stores.ready().await;
-    // An error means that the writer is gone: the controller is about to end.
-    let _ = present.wait_until_ready().await;
-    let mut made: Option<Bundle> = None;
+    let mut trust = Copies::watch(
+        TRUST_CONFIG_MAP,
+        "its pods wait for it",
+        client.clone(),
+        ownership.clone(),
+        &mut tasks,
+    );
+    let mut variables = Copies::watch(
+        ENVIRONMENT_CONFIG_MAP,
+        "containers with envFrom that start there do without",
+        client,
+        ownership,
+        &mut tasks,
+    );
+    let mut pod_changes = sources.stores.pods_changed.subscribe();
+    sources.stores.ready().await;
+    trust.ready().await;
+    variables.ready().await;
+    let (mut bundle, mut environments) = (None, None);
     loop {
-        changes.mark_unchanged();
+        trust.changes.mark_unchanged();
+        variables.changes.mark_unchanged();
         pod_changes.mark_unchanged();
-        let now = roots.borrow_and_update().clone();
+        let is_holder = *sources.is_holder.borrow_and_update();
+        let roots = sources.roots.borrow_and_update().clone();
+        let configuration = sources.configuration.borrow_and_update().clone();
         let mut has_failed = false;
-        if let Some(roots) = now.filter(|_| *is_holder.borrow_and_update()) {
-            let bundle = match made.take().filter(|bundle| Arc::ptr_eq(&bundle.of, &roots)) {
-                Some(bundle) => bundle,
-                None => Bundle::of(roots, &public_roots),
-            };
-            let wanted = wanted(&stores, &exempt);
-            let kept = keep(&client, &ownership, &present, &bundle, &wanted).await;
-            has_failed = kept.is_err();
-            made = Some(bundle);
+        if is_holder {
+            let wanted = wanted(&sources.stores, &sources.exempt);
+            // First: what a container can start without is there when the pod's volume is.
+            if let Some(configuration) = configuration {
+                let environments = Environments::of(&mut environments, configuration);
+                let kept = variables.keep(&wanted, |namespace| environments.content(namespace));
+                has_failed |= kept.await.is_err();
+            }
+            if let Some(roots) = roots {
+                let bundle = Bundle::of(&mut bundle, roots, &sources.public_roots);
+                let kept = trust.keep(&wanted, |_| Arc::clone(&bundle.content));
+                has_failed |= kept.await.is_err();
+            }
         }
         tokio::select! {
-            _ = changes.changed() => {}
+            _ = trust.changes.changed() => {}
+            _ = variables.changes.changed() => {}
             _ = pod_changes.changed() => {}
-            changed = roots.changed() => if changed.is_err() { return },
-            changed = is_holder.changed() => if changed.is_err() { return },
+            changed = sources.configuration.changed() => if changed.is_err() { return },
+            changed = sources.roots.changed() => if changed.is_err() { return },
+            changed = sources.is_holder.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRIED_AFTER), if has_failed => {}
         }
     }
 }
 
-/// What the ConfigMaps hold. It is made once for these roots: there are pods' changes all the time.
+/// What `weir-trust` holds. It is made once for these roots: there are pods' changes all the time.
 struct Bundle {
     of: Arc<Roots>,
-    content: ConfigMap,
-    digest: String,
+    content: Arc<Content>,
 }
 
 impl Bundle {
-    fn of(roots: Arc<Roots>, public_roots: &str) -> Self {
-        let content = content(public_roots, &roots.trusted_pem);
-        Self {
-            digest: digest(&content),
-            content,
+    /// `made`, made anew if it is of other roots.
+    fn of<'a>(made: &'a mut Option<Self>, roots: Arc<Roots>, public_roots: &str) -> &'a Self {
+        made.take_if(|bundle| !Arc::ptr_eq(&bundle.of, &roots));
+        made.get_or_insert_with(|| Self {
+            content: Arc::new(trusted(public_roots, &roots.trusted_pem)),
             of: roots,
-        }
+        })
     }
 }
 
-/// Has it in the `wanted` namespaces, and in no other. An error: not everywhere, which has been told.
-async fn keep(
-    client: &Client,
-    ownership: &Ownership,
-    present: &Store<ConfigMap>,
-    bundle: &Bundle,
-    wanted: &BTreeSet<String>,
-) -> kube::Result<()> {
-    let mut outcome = Ok(());
-    let present = present.state();
-    let there: BTreeMap<&str, &ConfigMap> = present
-        .iter()
-        .filter_map(|map| Some((map.metadata.namespace.as_deref()?, map.as_ref())))
-        .collect();
-    for namespace in wanted {
-        if !there
-            .get(namespace.as_str())
-            .is_some_and(|map| holds(map, &bundle.digest))
-        {
-            outcome = outcome.and(write(client, ownership, namespace, &bundle.content).await);
-        }
-    }
-    for (namespace, map) in there {
-        let is_ours = map.labels().get(MANAGED_BY).is_some_and(|by| by == CONTROLLER);
-        if is_ours && !wanted.contains(namespace) {
-            outcome = outcome.and(remove(client, namespace).await);
-        }
-    }
-    outcome
+/// What `weir-environment` holds, by namespace. It is made once for a configuration, as above.
+struct Environments {
+    of: Arc<Configuration>,
+    by_namespace: BTreeMap<String, Arc<Content>>,
 }
 
-/// All ConfigMaps of that name, their content replaced by its digest: it is some 400 KiB each time.
-fn present(client: &Client, tasks: &mut JoinSet<()>) -> (Store<ConfigMap>, watch::Receiver<u64>) {
-    let writer = Writer::default();
-    let store = writer.as_reader();
-    let (changed, changes) = watch::channel(0);
-    let configuration = watching()
-        .fields(&format!("metadata.name={TRUST_CONFIG_MAP}"))
-        .page_size(20);
-    let events = watcher(Api::<ConfigMap>::all(client.clone()), configuration).modify(|map| {
-        let digest = digest(map);
-        map.metadata.managed_fields = None;
-        map.binary_data = None;
-        map.data = Some(BTreeMap::from([(DIGEST.to_owned(), digest)]));
-    });
-    tasks.spawn(reflect(events, writer, changed, "ConfigMaps weir-trust"));
-    (store, changes)
-}
+impl Environments {
+    /// `made`, made anew if it is of another configuration.
+    fn of(made: &mut Option<Self>, configuration: Arc<Configuration>) -> &mut Self {
+        made.take_if(|environments| !Arc::ptr_eq(&environments.of, &configuration));
+        made.get_or_insert_with(|| Self {
+            of: configuration,
+            by_namespace: BTreeMap::new(),
+        })
+    }
 
-const DIGEST: &str = "digest";
-
-fn holds(map: &ConfigMap, wanted: &str) -> bool {
-    let digest = map.data.as_ref().and_then(|data| data.get(DIGEST));
-    digest.is_some_and(|digest| digest == wanted)
+    fn content(&mut self, namespace: &str) -> Arc<Content> {
+        if let Some(content) = self.by_namespace.get(namespace) {
+            return Arc::clone(content);
+        }
+        let variables = environment::for_any(self.of.credentialed(namespace));
+        let content = Arc::new(Content::new(variables, BTreeMap::new()));
+        self.by_namespace
+            .insert(namespace.to_owned(), Arc::clone(&content));
+        content
+    }
 }
 
 /// Namespaces that are labelled, and those where a pod has the ConfigMap mounted or is about to: it is not taken from under it.
@@ -181,70 +178,22 @@ fn needed_by(pod: &Pod, exempt: &Exempt) -> Option<String> {
     (is_needed && !is_left_alone && !pod::is_over(pod)).then_some(namespace)
 }
 
-fn content(public_roots: &str, ours: &str) -> ConfigMap {
-    let bundle = format!("{}\n{ours}", public_roots.trim_end());
+/// What `weir-trust` holds of the public roots and ours, both in PEM.
+fn trusted(public_roots: &str, ours: &str) -> Content {
+    let bundle = bundle(public_roots, ours);
     let certificates = CertificateDer::pem_slice_iter(bundle.as_bytes()).filter_map(Result::ok);
     let java = java::trust_store(certificates);
-    ConfigMap {
-        data: Some(BTreeMap::from([
+    Content::new(
+        BTreeMap::from([
             (BUNDLE_KEY.to_owned(), bundle),
             (ROOT_KEY.to_owned(), ours.to_owned()),
-        ])),
-        binary_data: Some(BTreeMap::from([(JAVA_KEY.to_owned(), ByteString(java))])),
-        ..ConfigMap::default()
-    }
+        ]),
+        BTreeMap::from([(JAVA_KEY.to_owned(), ByteString(java))]),
+    )
 }
 
-fn digest(content: &ConfigMap) -> String {
-    let mut hash = Sha256::new();
-    let texts = content.data.iter().flatten();
-    let bytes = content.binary_data.iter().flatten();
-    let values = texts.map(|(key, value)| (key, value.as_bytes()));
-    for (key, value) in values.chain(bytes.map(|(key, value)| (key, value.0.as_slice()))) {
-        for part in [key.as_bytes(), value] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-    }
-    format!("{:x}", hash.finalize())
-}
-
-async fn write(
-    client: &Client,
-    ownership: &Ownership,
-    namespace: &str,
-    content: &ConfigMap,
-) -> kube::Result<()> {
-    let map = ConfigMap {
-        metadata: ownership.metadata(TRUST_CONFIG_MAP),
-        ..content.clone()
-    };
-    Api::<ConfigMap>::namespaced(client.clone(), namespace)
-        .patch(
-            TRUST_CONFIG_MAP,
-            &PatchParams::apply(FIELD_MANAGER).force(),
-            &Patch::Apply(&map),
-        )
-        .await
-        .map(|_| tracing::info!("ConfigMap {namespace}/{TRUST_CONFIG_MAP} was written"))
-        .inspect_err(|error| {
-            tracing::warn!("ConfigMap {namespace}/{TRUST_CONFIG_MAP}: {error}; its pods wait for it");
-        })
-}
-
-async fn remove(client: &Client, namespace: &str) -> kube::Result<()> {
-    let removed = Api::<ConfigMap>::namespaced(client.clone(), namespace)
-        .delete(TRUST_CONFIG_MAP, &DeleteParams::default())
-        .await;
-    match removed {
-        Ok(_) => tracing::info!("ConfigMap {namespace}/{TRUST_CONFIG_MAP} was removed"),
-        Err(kube::Error::Api(status)) if status.code == 404 => {}
-        Err(error) => {
-            tracing::warn!("ConfigMap {namespace}/{TRUST_CONFIG_MAP} can't be removed: {error}");
-            return Err(error);
-        }
-    }
-    Ok(())
+fn bundle(public_roots: &str, ours: &str) -> String {
+    format!("{}\n{ours}", public_roots.trim_end())
 }
 
 #[cfg(test)]
@@ -252,11 +201,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bundle_ends_with_our_root_and_the_other_key_holds_it_alone() {
-        let content = content("public\n\n", "ours\n");
-        let data = content.data.expect("texts");
-        assert_eq!(data[BUNDLE_KEY], "public\nours\n");
-        assert_eq!(data[ROOT_KEY], "ours\n");
+    fn the_bundle_ends_with_our_root() {
+        assert_eq!(bundle("public\n\n", "ours\n"), "public\nours\n");
     }
 
     #[test]
@@ -289,19 +235,5 @@ mod tests {
                 "{namespace}, {annotations}, {labels}"
             );
         }
-    }
-
-    #[test]
-    fn a_digest_tells_keys_from_values() {
-        let map = |pairs: &[(&str, &str)]| {
-            let pairs = pairs.iter();
-            let data = pairs.map(|&(key, value)| (key.to_owned(), value.to_owned()));
-            ConfigMap {
-                data: Some(data.collect()),
-                ..ConfigMap::default()
-            }
-        };
-        assert_ne!(digest(&map(&[("a", "bc")])), digest(&map(&[("ab", "c")])));
-        assert_eq!(digest(&map(&[("a", "b")])), digest(&map(&[("a", "b")])));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod bundles;
+mod copies;
 pub mod leaves;
 pub mod owner;
 pub mod root;

@@ -6,11 +6,10 @@
 use serde_json::{Value as Json, json};
 use weir_ai::Provider;
 use weir_api::FailurePolicy;
-use weir_api::environment::{PLACEHOLDER_KEY, TRUST_VARIABLES, placeholder_variables};
-use weir_api::java;
 
+use crate::environment;
 use crate::names::{
-    BUNDLE_KEY, CAPTURE_CHECK, INJECTED_ANNOTATION, INTERCEPT_LABEL, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP,
+    CAPTURE_CHECK, ENVIRONMENT_CONFIG_MAP, INJECTED_ANNOTATION, INTERCEPT_LABEL, TRUST_CONFIG_MAP,
     TRUST_DIRECTORY,
 };
 
@@ -46,7 +45,7 @@ pub fn new_pod(pod: &Json, injection: &Injection) -> Vec<Json> {
     let volumes = list(pod, "volumes");
     if !volumes.iter().any(|volume| volume["name"] == TRUST_CONFIG_MAP) {
         let volume = json!({"name": TRUST_CONFIG_MAP, "configMap": {"name": TRUST_CONFIG_MAP}});
-        append(&pod["spec"], "/spec", "volumes", volume, &mut patch);
+        append(&pod["spec"], "/spec", "volumes", [volume], &mut patch);
     }
     let checks = list(pod, "initContainers");
     if !checks.iter().any(|container| container["name"] == CAPTURE_CHECK) {
@@ -103,38 +102,25 @@ fn patch_container(container: &Json, path: &str, injection: &Injection, patch: &
     });
     if !is_mounted {
         let mount = json!({"name": TRUST_CONFIG_MAP, "mountPath": TRUST_DIRECTORY, "readOnly": true});
-        append(container, path, "volumeMounts", mount, patch);
+        append(container, path, "volumeMounts", [mount], patch);
     }
-    let env = list_of(container, "env");
-    let is_set = |name: &str| env.iter().any(|variable| variable["name"] == name);
-    let mut variables = Vec::new();
-    for variable in TRUST_VARIABLES {
-        // Setting it would hide from its readers what the pod has chosen for them by the other.
-        let is_chosen = is_set(variable.name) || variable.falls_back_to.is_some_and(is_set);
-        if !is_chosen {
-            let key = if variable.adds { ROOT_KEY } else { BUNDLE_KEY };
-            variables.push(json!({"name": variable.name, "value": format!("{TRUST_DIRECTORY}/{key}")}));
-        }
+    let sources = list_of(container, "envFrom");
+    if sources.is_empty() {
+        let env = list_of(container, "env");
+        let variables = environment::for_container(env, injection.providers.iter().copied());
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| json!({"name": name, "value": value}));
+        append(container, path, "env", variables, patch);
+    } else if !sources.iter().any(is_ours) {
+        // First: what comes later goes before it. Optional: a container that starts anew when Weir has been uninstalled does without.
+        let source = json!({"configMapRef": {"name": ENVIRONMENT_CONFIG_MAP, "optional": true}});
+        patch.push(json!({"op": "add", "path": format!("{path}/envFrom/0"), "value": source}));
     }
-    let options = java::options(&format!("{TRUST_DIRECTORY}/{JAVA_KEY}"));
-    let is_told = env.iter().any(|variable| variable["value"] == options);
-    let mut free = java::OPTIONS_VARIABLES.into_iter().filter(|name| !is_set(name));
-    if let Some(name) = free.next().filter(|_| !is_told) {
-        variables.push(json!({"name": name, "value": options}));
-    }
-    for name in placeholder_variables(injection.providers.iter().copied(), is_set) {
-        variables.push(json!({"name": name, "value": PLACEHOLDER_KEY}));
-    }
-    if variables.is_empty() {
-        return;
-    }
-    if env.is_empty() {
-        patch.push(json!({"op": "add", "path": format!("{path}/env"), "value": variables}));
-    } else {
-        for variable in variables {
-            patch.push(json!({"op": "add", "path": format!("{path}/env/-"), "value": variable}));
-        }
-    }
+}
+
+fn is_ours(source: &Json) -> bool {
+    source["configMapRef"]["name"] == ENVIRONMENT_CONFIG_MAP
 }
 
 /// Unprivileged as the strictest of the pod security standards wants it ("restricted"), so that it is refused nowhere.
@@ -172,11 +158,21 @@ fn list_of<'a>(object: &'a Json, name: &str) -> &'a [Json] {
 }
 
 /// Adds to the list at `path`/`name`, or makes it.
-fn append(object: &Json, path: &str, name: &str, value: Json, patch: &mut Vec<Json>) {
-    patch.push(match object[name].is_array() {
-        true => json!({"op": "add", "path": format!("{path}/{name}/-"), "value": value}),
-        false => json!({"op": "add", "path": format!("{path}/{name}"), "value": [value]}),
-    });
+fn append(
+    object: &Json,
+    path: &str,
+    name: &str,
+    values: impl IntoIterator<Item = Json>,
+    patch: &mut Vec<Json>,
+) {
+    let mut is_there = object[name].is_array();
+    for value in values {
+        patch.push(match is_there {
+            true => json!({"op": "add", "path": format!("{path}/{name}/-"), "value": value}),
+            false => json!({"op": "add", "path": format!("{path}/{name}"), "value": [value]}),
+        });
+        is_there = true;
+    }
 }
 
 /// As a part of a JSON pointer (RFC 6901 §3).

@@ -202,7 +202,9 @@ fn the_roots_go_with_the_label() {
     let cluster = Cluster::shared();
     let shop = labelled(cluster, "unlabelled-again");
     cluster.kubectl(&["label", "namespace", shop.name(), "weir.dev/intercept-"]);
-    shop.kubectl(&["wait", "--for=delete", "configmap/weir-trust", "--timeout=60s"]);
+    for name in ["configmap/weir-trust", "configmap/weir-environment"] {
+        shop.kubectl(&["wait", "--for=delete", name, "--timeout=60s"]);
+    }
 }
 
 #[test]

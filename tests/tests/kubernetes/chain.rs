@@ -57,6 +57,51 @@ fn an_unmodified_application_without_a_key_works_on_every_node() {
     );
 }
 
+/// Nobody but the kubelet knows what a container is given by `envFrom`.
+#[test]
+fn an_application_whose_variables_come_from_elsewhere_keeps_them_and_is_given_the_rest() {
+    let shop = labelled("elsewhere");
+    shop.kubectl(&["create", "configmap", "settings", "--from-literal=GREETING=hello"]);
+    let own = [
+        "--from-literal=OPENAI_API_KEY=sk-own",
+        "--from-literal=SSL_CERT_FILE=/own.pem",
+    ];
+    shop.kubectl(&[&["create", "secret", "generic", "own"][..], &own].concat());
+    let has_placeholder = "--for=jsonpath={.data.OPENAI_API_KEY}";
+    shop.kubectl(&[
+        "wait",
+        "--for=create",
+        "configmap/weir-environment",
+        "--timeout=60s",
+    ]);
+    shop.kubectl(&[
+        "wait",
+        has_placeholder,
+        "configmap/weir-environment",
+        "--timeout=60s",
+    ]);
+    let variables = |pod: &str| {
+        shop.exec(pod, &["env"])
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+
+    let settings = "envFrom: [{configMapRef: {name: settings}}]";
+    shop.pod("plain", "n1", APP, &format!("{SLEEP}, {settings}"));
+    assert!(variables("plain").contains(&"GREETING=hello".to_owned()));
+    assert_eq!(shop.exec("plain", &["python3", "openai_sync.py"]), HEARD);
+
+    let own = "envFrom: [{secretRef: {name: own}}]";
+    shop.pod("own", "n1", APP, &format!("{SLEEP}, {own}"));
+    let seen = variables("own");
+    for kept in ["OPENAI_API_KEY=sk-own", "SSL_CERT_FILE=/own.pem"] {
+        assert!(seen.contains(&kept.to_owned()), "{seen:?}");
+    }
+    let given = "REQUESTS_CA_BUNDLE=/etc/weir/trust/ca-bundle.crt".to_owned();
+    assert!(seen.contains(&given), "{seen:?}");
+}
+
 #[test]
 fn a_namespace_without_the_label_and_one_that_may_not_use_the_backend_are_left_alone() {
     let owner = labelled("owner");

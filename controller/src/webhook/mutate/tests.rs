@@ -1,5 +1,6 @@
 use serde_json::{Value as Json, json};
 use weir_ai::Provider;
+use weir_api::environment::PLACEHOLDER_KEY;
 
 use super::*;
 
@@ -119,6 +120,27 @@ fn what_a_pod_sets_itself_is_kept() {
     assert_eq!(after["spec"]["volumes"][0]["name"], "own");
 }
 
+/// Nobody but the kubelet knows what is in them: the container's own go before ours if they come later.
+#[test]
+fn variables_from_elsewhere_stand_above_ours() {
+    let before = pod(json!({"containers": [{
+        "name": "app",
+        "envFrom": [{"secretRef": {"name": "own"}}],
+        "env": [{"name": "SSL_CERT_FILE", "value": "/own.pem"}],
+    }]}));
+    let after = injected(&before);
+    let app = &after["spec"]["containers"][0];
+    assert_eq!(
+        app["envFrom"],
+        json!([
+            {"configMapRef": {"name": "weir-environment", "optional": true}},
+            {"secretRef": {"name": "own"}},
+        ])
+    );
+    assert_eq!(app["env"], before["spec"]["containers"][0]["env"]);
+    assert_eq!(app["volumeMounts"][0]["name"], "weir-trust");
+}
+
 #[test]
 fn init_containers_and_sidecars_are_given_the_same_and_stay_in_order() {
     let before = pod(json!({
@@ -151,6 +173,7 @@ fn a_second_time_changes_nothing() {
         pod(
             json!({"initContainers": [{"name": "a"}], "containers": [{"name": "app", "env": [], "volumeMounts": []}], "volumes": []}),
         ),
+        pod(json!({"containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "own"}}]}]})),
         json!({"metadata": {"annotations": {"a/b": "c"}}, "spec": {"containers": [{"name": "app"}]}}),
     ] {
         let once = injected(&before);
