@@ -9,6 +9,7 @@ mod replay;
 mod sniff;
 mod tls;
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use weir_api::Backend;
+use weir_api::{Backend, Snapshot};
 
 use crate::capture::{CapturedConnection, Origin};
 use crate::exchange::{Connection, Services};
@@ -109,8 +110,11 @@ impl Downstream {
             Verdict::PlaintextHttp { host: Some(host) }
                 if host == captured::HOST && self.introduction.is_some() =>
             {
-                let line = self.introduction.as_deref().unwrap_or_default();
-                captured::answer(first.stream, line).await
+                let line = match captured::asks_what_is_served(&first.bytes) {
+                    true => Cow::Owned(self.served()),
+                    false => Cow::Borrowed(self.introduction.as_deref().unwrap_or_default()),
+                };
+                captured::answer(first.stream, &line).await
             }
             Verdict::Tls(accepted) => {
                 let hello = accepted.client_hello();
@@ -152,6 +156,14 @@ impl Downstream {
     /// It has ended before it was anything.
     fn count_refused(&self) {
         drop(self.services.telemetry.connection(ConnectionKind::Refused));
+    }
+
+    /// What `weir await-capture` is told of the hosts whose connections are opened here.
+    fn served(&self) -> String {
+        match self.observes {
+            true => captured::served(&Snapshot::default(), ""),
+            false => captured::served(&self.services.snapshot.load(), &self.services.workload.namespace),
+        }
     }
 
     /// The backend that answers for this host, where this workload's connections are opened.

@@ -76,6 +76,11 @@ pub(crate) fn as_documented() {
         seen.contains("The mock heard") && seen.contains("\"gen_ai.request.model\":\"gpt-4o-mini\""),
         "{seen}"
     );
+    let proven = "api.openai.com: opened with a certificate of Weir's, and answered by the provider with the key of AIBackend weir-system/openai (200)";
+    assert!(
+        seen.contains("captured as weir-test/weir-captured") && seen.contains(proven),
+        "{seen}"
+    );
     page.run("kind: AIPolicy");
     page.run("helm upgrade weir");
     page.assert_done();
