@@ -171,8 +171,12 @@ impl Downstream {
         if self.observes {
             return None;
         }
-        let snapshot = self.services.snapshot.load();
-        snapshot.backend(&self.services.workload.namespace, host).cloned()
+        let (snapshot, workload) = (self.services.snapshot.load(), &self.services.workload);
+        // One that was redirected before its pod was let go of may come after: by then nobody says what binds it.
+        if !snapshot.intercepts(workload.uid.as_deref()) {
+            return None;
+        }
+        snapshot.backend(&workload.namespace, host).cloned()
     }
 
     async fn terminate(

@@ -132,7 +132,7 @@ impl Connection {
             .await;
         let (request, sight) = request?;
         settlement.watch(sight);
-        let pool = match prepared.backend.dial {
+        let pool = match prepared.dial {
             weir_api::Dial::Pod => &self.pool,
             weir_api::Dial::Node => self.services.upstream.shared_pool(),
         };

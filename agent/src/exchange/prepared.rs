@@ -7,9 +7,10 @@ use http::HeaderValue;
 use http::header::HeaderName;
 use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret;
-use weir_api::{Auth, Backend, BackendEndpoint, EffectivePolicy, EndpointTls};
+use weir_api::{Auth, Backend, BackendEndpoint, Dial, EffectivePolicy, EndpointTls};
 
 use super::Services;
+use crate::telemetry::record::Workload;
 use crate::upstream::{Address, Route, Security};
 
 /// What a backend and the policies mean for one connection, worked out once and kept until one of them changes.
@@ -24,6 +25,8 @@ pub(super) struct Prepared {
     /// The host that the server at the end of the route is asked for, where it isn't the one that the app named.
     pub(super) authority: Option<HeaderValue>,
     pub(super) credential: Credential,
+    /// Where upstream is dialled from.
+    pub(super) dial: Dial,
 }
 
 /// What is done about the credential of a request.
@@ -41,6 +44,7 @@ impl Prepared {
     pub(super) fn new(
         backend: &Arc<Backend>,
         policy: Arc<EffectivePolicy>,
+        workload: &Workload,
         host: &str,
         origin: SocketAddr,
     ) -> Self {
@@ -48,14 +52,24 @@ impl Prepared {
             Some(endpoint) => by_endpoint(endpoint),
             None => (by_original_destination(host, origin), None),
         };
+        let credential = Credential::of(backend);
         Self {
             backend: Arc::clone(backend),
             policy,
             label: format!("{}/{}", backend.namespace, backend.name).into(),
+            dial: dial(backend.dial, &credential, &route.security, workload.uid.is_some()),
             route: Arc::new(route),
             authority,
-            credential: Credential::of(backend),
+            credential,
         }
+    }
+}
+
+/// A key of ours that goes out without TLS is not let into a pod's network, where a container that has NET_RAW (as by default) could read it.
+fn dial(wanted: Dial, credential: &Credential, security: &Security, is_pod: bool) -> Dial {
+    match (credential, security) {
+        (Credential::Ours { .. }, Security::Plaintext) if is_pod => Dial::Node,
+        _ => wanted,
     }
 }
 
@@ -143,13 +157,14 @@ impl Standing {
         // Read before the snapshot: one that comes in between is looked at once more.
         let generation = services.snapshot.generation();
         let snapshot = services.snapshot.load();
-        let of_now = snapshot.backend(&services.workload.namespace, host);
+        let workload = &services.workload;
+        let of_now = snapshot.backend(&workload.namespace, host);
         let backend = of_now.unwrap_or(backend);
-        let policy = snapshot.policy(backend, &services.workload.identity());
+        let policy = snapshot.policy(backend, &workload.identity());
         Self {
             generation,
-            prepared: Arc::new(Prepared::new(backend, policy, host, origin)),
-            stands: of_now.is_some(),
+            prepared: Arc::new(Prepared::new(backend, policy, workload, host, origin)),
+            stands: of_now.is_some() && snapshot.intercepts(workload.uid.as_deref()),
         }
     }
 
@@ -160,12 +175,49 @@ impl Standing {
             return;
         }
         let snapshot = services.snapshot.load();
-        let backend = snapshot.backend(&services.workload.namespace, host);
-        self.stands = backend.is_some();
-        let Some(backend) = backend else { return };
-        let policy = snapshot.policy(backend, &services.workload.identity());
+        let workload = &services.workload;
+        let backend = snapshot.backend(&workload.namespace, host);
+        let Some(backend) = backend else {
+            self.stands = false;
+            return;
+        };
+        let policy = match snapshot.intercepts(workload.uid.as_deref()) {
+            true => {
+                self.stands = true;
+                snapshot.policy(backend, &workload.identity())
+            }
+            // The pod is let go of while its connection is still open: it stays bound by what bound it, or it could shed that by a label.
+            false => Arc::clone(&self.prepared.policy),
+        };
         if !Arc::ptr_eq(&self.prepared.backend, backend) || self.prepared.policy != policy {
-            self.prepared = Arc::new(Prepared::new(backend, policy, host, origin));
+            self.prepared = Arc::new(Prepared::new(backend, policy, workload, host, origin));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_goes_out_in_plaintext_from_no_pod() {
+        let ours = Credential::Ours {
+            name: http::header::AUTHORIZATION,
+            value: HeaderValue::from_static("Bearer k"),
+        };
+        let tls = Security::Tls {
+            server_name: ServerName::try_from("a.example").expect("a name"),
+            authorities: None,
+        };
+        let plaintext = Security::Plaintext;
+        for (credential, security, is_pod, expected) in [
+            (&ours, &plaintext, true, Dial::Node),
+            (&ours, &plaintext, false, Dial::Pod),
+            (&ours, &tls, true, Dial::Pod),
+            (&Credential::Callers, &plaintext, true, Dial::Pod),
+        ] {
+            assert_eq!(dial(Dial::Pod, credential, security, is_pod), expected);
+        }
+        assert_eq!(dial(Dial::Node, &ours, &tls, true), Dial::Node);
     }
 }

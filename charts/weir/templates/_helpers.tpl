@@ -25,6 +25,13 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{/* The namespaces whose Secrets may be referred to, where that is restricted: the release's own is one of them. */}}
+{{- define "weir.secretNamespaces" -}}
+{{- with .Values.controller.secretNamespaces }}
+{{- append . $.Release.Namespace | uniq | join " " }}
+{{- end }}
+{{- end }}
+
 {{- define "weir.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}

@@ -21,7 +21,7 @@ pub struct Snapshot {
     in_namespace: HashMap<String, HashMap<String, Arc<Backend>>>,
     /// The older first.
     policies: Vec<Arc<Policy>>,
-    /// The policies that target a workload, by its uid, where the controller has found them.
+    /// The policies that target a workload whose connections are opened, by its uid, where the controller has found them.
     of_workloads: HashMap<String, Vec<Arc<Policy>>>,
     /// Hosts of backends that are not here, for their namespaces are only observed.
     covered: HashMap<String, BTreeSet<String>>,
@@ -126,7 +126,7 @@ impl Snapshot {
         self
     }
 
-    /// With the policies that target workloads, by their uids, as the controller has found them.
+    /// With the policies that target workloads whose connections are opened, by their uids, as the controller has found them.
     pub(crate) fn with_workloads(mut self, of_workloads: HashMap<String, Vec<Arc<Policy>>>) -> Self {
         self.of_workloads = of_workloads;
         self
@@ -158,6 +158,12 @@ impl Snapshot {
         }
         applying.sort_by_key(|policy| policy.namespace != backend.namespace);
         Arc::new(EffectivePolicy::new(applying))
+    }
+
+    /// Whether connections of the workload with this uid are opened, so that [`policy`](Self::policy) says what binds it. One that the controller does not
+    /// name (any more) is bound by nothing that is known here. A workload without a uid is not the controller's to name. Does not allocate.
+    pub fn intercepts(&self, uid: Option<&str>) -> bool {
+        uid.is_none_or(|uid| self.of_workloads.contains_key(uid))
     }
 
     /// The policies that target the workload itself, the older first: for the controller, which knows labels.

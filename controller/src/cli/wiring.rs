@@ -136,7 +136,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
             is_holder: is_holder.clone(),
         },
     ));
-    tasks.spawn(status::run(
+    let statuses = tasks.spawn(status::run(
         client.clone(),
         status::Sources {
             configuration: now_configuration.clone(),
@@ -233,6 +233,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     );
 
     terminated(&mut tasks).await?;
+    // First: that agents go is no news of theirs.
+    statuses.abort();
     // The agents are told to go elsewhere, and readiness says that nobody is to come any more.
     ending.send_replace(true);
     lease.abort();
@@ -285,13 +287,20 @@ fn injector(
     let (exempt, image) = (arguments.exempt(), arguments.image.clone());
     let pull_policy = arguments.image_pull_policy.clone();
     let limit = arguments.capture_limit.clone();
+    // A controller that has only just begun knows no backends yet: a pod without placeholders is better than one without our root.
+    let nothing_yet = Arc::new(Configuration {
+        defaults: Defaults {
+            failure_policy: arguments.fail,
+        },
+        ..Configuration::default()
+    });
     Arc::new(move |namespace: &str, pod: &Json| {
         let is_to_retire = ordered.borrow().as_ref().is_some_and(order::Order::is_to_retire);
         if is_to_retire || exempt.contains(namespace) {
             return None;
         }
-        // A controller that has only just begun knows no backends yet: a pod without placeholders is better than one without our root.
-        let configuration = configuration.borrow().clone().unwrap_or_default();
+        let configuration = configuration.borrow().clone();
+        let configuration = configuration.unwrap_or_else(|| Arc::clone(&nothing_yet));
         Some(Injection {
             image: image.clone(),
             image_pull_policy: pull_policy.clone(),

@@ -42,7 +42,20 @@ pub fn sayings(object: &ObjectName, outcome: &Outcome, programmed: &Programmed) 
             in_one_line(object, problems),
         ),
     };
+    let is_of_use = match object.kind {
+        // Without its key or its authority it answers with errors.
+        "AIBackend" => outcome.resolved_refs.is_ok(),
+        // Where one of its targets is there, it binds that.
+        _ => outcome.resolved_refs.is_ok() || programmed.needed > 0,
+    };
     let programmed = match (outcome.accepted.is_err(), programmed.needed) {
+        (false, needed) if !is_of_use => {
+            let message = format!(
+                "{} of {needed} nodes; it is of no use yet: see ResolvedRefs",
+                programmed.taken
+            );
+            say("Programmed", "False", "RefNotResolved", message)
+        }
         (false, _) => say_programmed(programmed),
         (true, 0) => {
             let message = "no node is given it: see Accepted".to_owned();

@@ -79,17 +79,19 @@ pub fn summary(wanted: &BTreeMap<String, Resources>, agents: &[AgentState]) -> S
                     .iter()
                     .all(|(key, version)| agent.taken.get(*key) == Some(*version))
             };
+            let leaves = leaves(resources, key);
+            let refusal_of =
+                |agent: &AgentState, (key, version): &(&Key, &String)| match agent.rejected.get(*key) {
+                    Some((refused, message)) if refused == *version => Some(message.clone()),
+                    _ => None,
+                };
             let refusal = |agent: &AgentState| {
-                parts
-                    .iter()
-                    .find_map(|(key, version)| match agent.rejected.get(*key) {
-                        Some((refused, message)) if refused == *version => Some(message.clone()),
-                        _ => None,
-                    })
+                let mut all = parts.iter().chain(&leaves);
+                all.find_map(|part| refusal_of(agent, part))
             };
             let taken = summary.objects.entry(shown(key)).or_default();
             taken.version = version(&parts);
-            if agents.iter().any(|agent| has(agent)) {
+            if agents.iter().any(|agent| has(agent) && refusal(agent).is_none()) {
                 taken.nodes += 1;
             } else if let Some(message) = agents.iter().find_map(|agent| refusal(agent))
                 && taken.rejections.len() < REJECTIONS_AT_MOST
@@ -149,6 +151,19 @@ fn parts<'a>(resources: &'a Resources, key: &Key) -> Vec<(&'a Key, &'a String)> 
     .flatten()
     .map(|(key, resource)| (key, &resource.version))
     .collect()
+}
+
+/// The certificates of a backend's hosts: without one that is refused, its connections can't be opened. That they are taken is not waited for, for they are
+/// renewed all the time.
+fn leaves<'a>(resources: &'a Resources, key: &Key) -> Vec<(&'a Key, &'a String)> {
+    let backend = resources.get(key).and_then(|resource| resource.body.as_ref());
+    let hosts = match backend {
+        Some(proto::resource::Body::Backend(backend)) => backend.hosts.as_slice(),
+        _ => &[],
+    };
+    let leaf = |host: &String| resources.get_key_value(&Key::new(proto::Kind::Leaf, host));
+    let leaves = hosts.iter().filter_map(leaf);
+    leaves.map(|(key, resource)| (key, &resource.version)).collect()
 }
 
 /// Half of a hash tells versions apart, and a summary is to be small.

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use kube::{Client, ResourceExt};
@@ -13,18 +12,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_api::java;
 
-use super::copies::{Content, Copies};
+use super::copies::{Content, Copies, FAILED_AGAIN_AFTER};
 use super::owner::Ownership;
 use super::root::Roots;
 use crate::configuration::Configuration;
 use crate::environment;
 use crate::names::{BUNDLE_KEY, ENVIRONMENT_CONFIG_MAP, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP};
 use crate::watch::cluster::namespaces;
+use crate::watch::debounce::Pace;
 use crate::watch::exempt::Exempt;
 use crate::watch::pod::{self, Asked, Pod};
 use crate::watch::stores::Stores;
-
-const RETRIED_AFTER: Duration = Duration::from_secs(5);
 
 /// What the ConfigMaps are made of, and whether it is this replica that makes them.
 pub struct Sources {
@@ -64,6 +62,7 @@ pub async fn run(client: Client, ownership: Ownership, mut sources: Sources) {
     trust.ready().await;
     variables.ready().await;
     let (mut bundle, mut environments) = (None, None);
+    let mut pace = Pace::default();
     loop {
         trust.changes.mark_unchanged();
         variables.changes.mark_unchanged();
@@ -71,21 +70,24 @@ pub async fn run(client: Client, ownership: Ownership, mut sources: Sources) {
         let is_holder = *sources.is_holder.borrow_and_update();
         let roots = sources.roots.borrow_and_update().clone();
         let configuration = sources.configuration.borrow_and_update().clone();
-        let mut has_failed = false;
         if is_holder {
-            let wanted = wanted(&sources.stores, &sources.exempt);
-            // First: what a container can start without is there when the pod's volume is.
-            if let Some(configuration) = configuration {
-                let environments = Environments::of(&mut environments, configuration);
-                let kept = variables.keep(&wanted, |namespace| environments.content(namespace));
-                has_failed |= kept.await.is_err();
-            }
-            if let Some(roots) = roots {
-                let bundle = Bundle::of(&mut bundle, roots, &sources.public_roots);
-                let kept = trust.keep(&wanted, |_| Arc::clone(&bundle.content));
-                has_failed |= kept.await.is_err();
-            }
+            pace.pass(async || {
+                let wanted = wanted(&sources.stores, &sources.exempt);
+                // First: what a container can start without is there when the pod's volume is.
+                if let Some(configuration) = configuration {
+                    let environments = Environments::of(&mut environments, configuration);
+                    variables
+                        .keep(&wanted, |namespace| environments.content(namespace))
+                        .await;
+                }
+                if let Some(roots) = roots {
+                    let bundle = Bundle::of(&mut bundle, roots, &sources.public_roots);
+                    trust.keep(&wanted, |_| Arc::clone(&bundle.content)).await;
+                }
+            })
+            .await;
         }
+        let has_failed = is_holder && (trust.has_failed() || variables.has_failed());
         tokio::select! {
             _ = trust.changes.changed() => {}
             _ = variables.changes.changed() => {}
@@ -93,7 +95,7 @@ pub async fn run(client: Client, ownership: Ownership, mut sources: Sources) {
             changed = sources.configuration.changed() => if changed.is_err() { return },
             changed = sources.roots.changed() => if changed.is_err() { return },
             changed = sources.is_holder.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(RETRIED_AFTER), if has_failed => {}
+            () = tokio::time::sleep(FAILED_AGAIN_AFTER), if has_failed => {}
         }
     }
 }

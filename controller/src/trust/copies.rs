@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -15,11 +16,15 @@ use kube::{Client, ResourceExt};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::owner::{MANAGED_BY, Ownership};
 use crate::client::watching;
 use crate::names::{CONTROLLER, FIELD_MANAGER};
 use crate::watch::stores::reflect;
+
+/// How long a namespace is let be where an attempt has failed.
+pub(super) const FAILED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// What a ConfigMap holds, and the digest by which it is known.
 pub(super) struct Content {
@@ -53,6 +58,8 @@ pub(super) struct Copies {
     present: Store<ConfigMap>,
     /// Counts their changes.
     pub(super) changes: watch::Receiver<u64>,
+    /// Where the last attempt has failed, and when.
+    failed: BTreeMap<String, Instant>,
 }
 
 impl Copies {
@@ -82,6 +89,7 @@ impl Copies {
             ownership,
             present,
             changes,
+            failed: BTreeMap::new(),
         }
     }
 
@@ -91,34 +99,46 @@ impl Copies {
         let _ = self.present.wait_until_ready().await;
     }
 
-    /// Has it in the `wanted` namespaces, and in no other. An error: not everywhere, which has been told.
+    /// Whether it is not everywhere as it should be, which has been told.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// Has it in the `wanted` namespaces, and in no other. Where that has failed, a namespace is let be until [`FAILED_AGAIN_AFTER`] has passed: it may
+    /// be one whose quota is used up, and something changes in the cluster all the time.
     pub(super) async fn keep(
-        &self,
+        &mut self,
         wanted: &BTreeSet<String>,
         mut content: impl FnMut(&str) -> Arc<Content>,
-    ) -> kube::Result<()> {
-        let mut outcome = Ok(());
+    ) {
+        self.failed.retain(|_, at| at.elapsed() < FAILED_AGAIN_AFTER);
         let present = self.present.state();
         let there: BTreeMap<&str, &ConfigMap> = present
             .iter()
             .filter_map(|map| Some((map.metadata.namespace.as_deref()?, map.as_ref())))
             .collect();
         for namespace in wanted {
+            if self.failed.contains_key(namespace) {
+                continue;
+            }
             let content = content(namespace);
             let has_it = there
                 .get(namespace.as_str())
                 .is_some_and(|map| holds(map, &content.digest));
-            if !has_it {
-                outcome = outcome.and(self.write(namespace, &content.map).await);
+            if !has_it && self.write(namespace, &content.map).await.is_err() {
+                self.failed.insert(namespace.clone(), Instant::now());
             }
         }
         for (namespace, map) in there {
             let is_ours = map.labels().get(MANAGED_BY).is_some_and(|by| by == CONTROLLER);
-            if is_ours && !wanted.contains(namespace) {
-                outcome = outcome.and(self.remove(namespace).await);
+            if is_ours
+                && !wanted.contains(namespace)
+                && !self.failed.contains_key(namespace)
+                && self.remove(namespace).await.is_err()
+            {
+                self.failed.insert(namespace.to_owned(), Instant::now());
             }
         }
-        outcome
     }
 
     async fn write(&self, namespace: &str, content: &ConfigMap) -> kube::Result<()> {

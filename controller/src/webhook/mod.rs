@@ -24,7 +24,7 @@ use mutate::Injection;
 
 /// An AdmissionReview holds an object twice at most, and the API server takes none above 3 MiB.
 const QUESTION_BYTES: usize = 8 * 1024 * 1024;
-/// The API server waits 5 s for the answer; by then it has long sent its question.
+/// An API server sends its question at once, however long it waits for the answer.
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
 /// Questions that are read at once, each of up to [`QUESTION_BYTES`]. Those of an API server are small, and read as soon as they begin.
 const QUESTIONS: usize = 8;

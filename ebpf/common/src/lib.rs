@@ -30,14 +30,14 @@ pub const MARK_RANDOM_BITS: u32 = 0x00ff_ffff;
 /// connections reset: a flood costs connections, never a wrong destination.
 pub const ORIGIN_CAPACITY: u32 = 65_536;
 
-/// How many captured sockets can be open at once before getpeername shows the oldest ones their redirect. A network
-/// namespace has fewer source ports than that.
+/// How many captured sockets can be open at once before getpeername shows the oldest ones their redirect. All pods of a node
+/// share them, and one alone can have as many as its source ports.
 pub const SOCKET_CAPACITY: u32 = 65_536;
 
 /// How many network namespaces can have a listener at a time. A node runs a few hundred pods at most.
 pub const ENROLMENT_CAPACITY: u32 = 4_096;
 
-/// How many connected UDP sockets to port 443 are remembered. The oldest are forgotten beyond that, and their packets pass.
+/// How many connected UDP sockets to port 443 are remembered, of all pods of a node. The oldest are forgotten beyond that, and their packets pass.
 pub const DATAGRAM_CAPACITY: u32 = 16_384;
 
 /// How many ports can be captured.

@@ -31,11 +31,35 @@ fn a_wrong_value_is_refused_with_a_message() {
             "/controller/sharingNamespaces/0",
         ),
         ("contoller.replicas=2", "'contoller' not allowed"),
+        // What its programs would refuse when they start.
+        ("uninstall.limit=0s", "/uninstall/limit"),
+        ("webhook.captureLimit=100000s", "/webhook/captureLimit"),
+        ("capture.excludeCIDRs={10.0.0.0/99}", "/capture/excludeCIDRs/0"),
+        ("capture.excludeCIDRs={10.0.0.256/8}", "/capture/excludeCIDRs/0"),
+        ("capture.excludeCIDRs={fd00::/129}", "/capture/excludeCIDRs/0"),
+        // What it counts on itself.
+        ("commonLabels.app\\.kubernetes\\.io/name=x", "/commonLabels"),
+        ("agent.podLabels.weir\\.dev/intercept=enabled", "/agent/podLabels"),
     ] {
         let output = rendered(&[value]);
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{value} was taken");
         assert!(message.contains(says), "{value}: {message}");
+    }
+}
+
+#[test]
+fn a_right_value_is_taken() {
+    for value in [
+        "uninstall.limit=1m30s",
+        "webhook.captureLimit=500ms",
+        "capture.excludeCIDRs={10.0.0.0/8,0.0.0.0/0,fd00::/8,::/0,2001:db8::1/128}",
+        "commonLabels.team=platform",
+        "controller.podLabels.app\\.kubernetes\\.io/owner=platform",
+    ] {
+        let output = rendered(&[value]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{value}: {message}");
     }
 }
 

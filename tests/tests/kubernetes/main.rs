@@ -3,6 +3,7 @@
 
 mod chain;
 mod held;
+mod let_go;
 mod observe;
 mod pages;
 mod reach;

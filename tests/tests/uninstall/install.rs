@@ -71,7 +71,10 @@ pub(crate) fn as_documented() {
     let table = page.run("kubectl get aibackends");
     assert!(table.contains("api.openai.com"), "{table}");
     page.run("weir.dev/intercept=enabled");
-    let seen = page.run("helm -n weir-system test weir");
+    // What the test says helm writes to standard error.
+    let seen = page.output("helm -n weir-system test weir");
+    assert!(seen.status.success(), "{}", told(&seen));
+    let seen = told(&seen).replace("\\\"", "\"");
     assert!(
         seen.contains("The mock heard") && seen.contains("\"gen_ai.request.model\":\"gpt-4o-mini\""),
         "{seen}"

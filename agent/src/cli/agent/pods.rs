@@ -65,6 +65,8 @@ struct Captured {
     capture: Arc<PodCapture>,
     /// What serves the next connection. Those that are open keep theirs.
     downstream: Arc<ArcSwap<Downstream>>,
+    /// Set off when connections that are opened had better end: the pod's are to be opened no more.
+    leaving: CancellationToken,
     released: CancellationToken,
 }
 
@@ -195,9 +197,9 @@ impl CapturedPods {
         };
         let capture = Arc::new(capture);
         let activity = Arc::new(Activity::new(shared.rejected.clone()));
-        let downstream = Arc::new(ArcSwap::from_pointee(downstream(
-            shared, sandbox, workload, &activity,
-        )));
+        let leaving = shared.draining.child_token();
+        let downstream = downstream(shared, sandbox, workload, &activity, &leaving);
+        let downstream = Arc::new(ArcSwap::from_pointee(downstream));
         let released = CancellationToken::new();
         tokio::spawn(accept(
             Arc::clone(&capture),
@@ -213,6 +215,7 @@ impl CapturedPods {
             activity,
             capture,
             downstream,
+            leaving,
             released,
         };
         self.captured.insert(sandbox.uid.clone(), captured);
@@ -229,6 +232,7 @@ impl CapturedPods {
             Err(error) => tracing::warn!("{name} could not be released whole: {error}"),
         }
         captured.released.cancel();
+        captured.leaving.cancel();
     }
 }
 
@@ -252,12 +256,14 @@ impl Captured {
         if self.workload.on_failure != workload.on_failure {
             shared.capture.attach(&self.sandbox, workload.on_failure)?;
         }
-        self.downstream.store(Arc::new(downstream(
-            shared,
-            &self.sandbox,
-            workload,
-            &self.activity,
-        )));
+        let is_let_go =
+            self.workload.treatment == Treatment::Intercepted && workload.treatment != Treatment::Intercepted;
+        let leaving = is_let_go.then(|| std::mem::replace(&mut self.leaving, shared.draining.child_token()));
+        let next = downstream(shared, &self.sandbox, workload, &self.activity, &self.leaving);
+        self.downstream.store(Arc::new(next));
+        if let Some(leaving) = leaving {
+            leaving.cancel();
+        }
         self.workload = workload.clone();
         tracing::info!("{} from now on: {}", Named(workload), treatment(workload));
         Ok(())
@@ -291,6 +297,7 @@ fn downstream(
     sandbox: &PodSandbox,
     workload: &PodWorkload,
     activity: &Arc<Activity>,
+    leaving: &CancellationToken,
 ) -> Downstream {
     let introduction = captured::introduction(Named(workload), &shared.node, treatment(workload));
     let services = Services {
@@ -303,7 +310,7 @@ fn downstream(
     let terminator = Arc::clone(&shared.terminator);
     let downstream = Downstream::new(Arc::new(services), terminator, Path::new(ROOT_IN_PODS))
         .introduced_as(introduction)
-        .draining_by(shared.draining.clone());
+        .draining_by(leaving.clone());
     match workload.treatment {
         Treatment::Intercepted => downstream,
         Treatment::Observed(_) => downstream.observing(),

@@ -32,6 +32,12 @@ impl ControllerLeaves {
         ends
     }
 
+    /// How long the first of them is still good for; none where there are none.
+    pub(super) fn first_ends_in(&self, now: SystemTime) -> Option<Duration> {
+        let first = self.ends().into_iter().map(|(_, end)| end).min();
+        first.map(|end| end.duration_since(now).unwrap_or_default())
+    }
+
     pub(super) fn take(&self, leaves: HashMap<String, Arc<CertifiedKey>>) {
         self.0.store(Arc::new(leaves));
     }

@@ -68,7 +68,9 @@ impl Snapshot {
         for (resource, body) in workloads {
             match named(&by_name, &body.policies) {
                 Ok(policies) => {
-                    of_workloads.insert(resource.name.clone(), policies);
+                    if body.intercept() == proto::Intercept::Enabled && body.trusts {
+                        of_workloads.insert(resource.name.clone(), policies);
+                    }
                 }
                 Err(message) => rejections.push(rejection(resource, message)),
             }
