@@ -139,7 +139,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     let statuses = tasks.spawn(status::run(
         client.clone(),
         status::Sources {
-            configuration: now_configuration.clone(),
             workloads: workloads.clone(),
             agents: agents.clone(),
             stores: stores.clone(),
@@ -194,11 +193,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
     ));
     tasks.spawn(webhook::serve(
         webhook_connections,
-        injector(&arguments, now_configuration.clone(), ordered.clone()),
+        injector(&arguments, now_configuration, ordered.clone()),
     ));
 
     let sources = Sources {
-        configuration: now_configuration,
         workloads,
         ordered,
         agents,

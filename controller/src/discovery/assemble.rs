@@ -36,49 +36,71 @@ pub type Resources = BTreeMap<Key, Arc<proto::Resource>>;
 /// A workload that is only observed, or that does not trust our root (which is the same until it restarts), uses no backend: for it
 /// there is neither key nor certificate on the node, and of backends no more than the hosts that they answer for.
 pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>]) -> Resources {
-    let mut resources = Resources::new();
     let mut namespaces = BTreeSet::new();
     let mut observed = BTreeSet::new();
+    for workload in workloads.iter().filter_map(|resource| workload(resource)) {
+        match is_served(workload) {
+            true => namespaces.insert(workload.namespace.as_str()),
+            false => observed.insert(workload.namespace.as_str()),
+        };
+    }
+    let own = Own::of(configuration);
+    let used: Vec<(&Arc<proto::Resource>, &proto::Backend)> = backends(configuration)
+        .filter(|(_, backend)| own.is_used_by_any(backend, &namespaces))
+        .collect();
+
+    let mut resources = Resources::new();
     let mut policies = BTreeSet::new();
     for resource in workloads {
-        let Some(Body::Workload(workload)) = &resource.body else {
+        let Some(workload) = workload(resource) else {
             continue;
         };
-        if workload.intercept() == proto::Intercept::Enabled && workload.trusts {
-            namespaces.insert(workload.namespace.as_str());
-            policies.extend(workload.policies.iter());
-        } else {
-            observed.insert(workload.namespace.as_str());
+        let can_bind = |namespace: &str| {
+            namespace == workload.namespace || used.iter().any(|(_, backend)| backend.namespace == namespace)
+        };
+        let binding = binding(&workload.policies, can_bind);
+        if is_served(workload) {
+            policies.extend(binding.iter().cloned());
         }
-        resources.insert(
-            Key::new(proto::Kind::Workload, &resource.name),
-            Arc::clone(resource),
-        );
+        let with = |policies| {
+            Body::Workload(proto::Workload {
+                policies,
+                ..workload.clone()
+            })
+        };
+        let resource = bound_by(resource, &workload.policies, binding, with);
+        resources.insert(Key::new(proto::Kind::Workload, &resource.name), resource);
     }
     let mut add = |kind, name: &String, all: &BTreeMap<String, Arc<proto::Resource>>| {
         if let Some(resource) = all.get(name) {
             resources.insert(Key::new(kind, name), Arc::clone(resource));
         }
     };
-    let own = Own::of(configuration);
-    for (name, resource) in &configuration.backends {
-        let Some(Body::Backend(backend)) = &resource.body else {
-            continue;
-        };
-        if !own.is_used_by_any(backend, &namespaces) {
-            continue;
-        }
-        add(proto::Kind::Backend, name, &configuration.backends);
+    for (_, backend) in &used {
         if let Some(Auth::Credential(credential)) = &backend.auth {
             add(proto::Kind::Credential, credential, &configuration.credentials);
         }
         for host in &backend.hosts {
             add(proto::Kind::Leaf, host, &configuration.leaves);
         }
-        policies.extend(backend.policies.iter());
+    }
+    for (resource, backend) in used {
+        let can_bind = |namespace: &str| namespace == backend.namespace || namespaces.contains(namespace);
+        let binding = binding(&backend.policies, can_bind);
+        policies.extend(binding.iter().cloned());
+        let with = |policies| {
+            Body::Backend(proto::Backend {
+                policies,
+                ..backend.clone()
+            })
+        };
+        let resource = bound_by(resource, &backend.policies, binding, with);
+        resources.insert(Key::new(proto::Kind::Backend, &resource.name), resource);
     }
     for policy in policies {
-        add(proto::Kind::Policy, policy, &configuration.policies);
+        if let Some(resource) = configuration.policies.get(&policy) {
+            resources.insert(Key::new(proto::Kind::Policy, policy), Arc::clone(resource));
+        }
     }
     for namespace in observed.difference(&namespaces) {
         let coverage = coverage(configuration, namespace);
@@ -86,6 +108,42 @@ pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>
         resources.insert(key, Arc::new(weir_api::resource::resource(*namespace, coverage)));
     }
     resources
+}
+
+/// Whether its connections are opened.
+fn is_served(workload: &proto::Workload) -> bool {
+    workload.intercept() == proto::Intercept::Enabled && workload.trusts
+}
+
+fn workload(resource: &proto::Resource) -> Option<&proto::Workload> {
+    match &resource.body {
+        Some(Body::Workload(workload)) => Some(workload),
+        _ => None,
+    }
+}
+
+/// Of the policies that target something, by `NAMESPACE/NAME`, those that can bind a call from this node: one binds only where it stands in the namespace of
+/// the backend or of the workload. The others are nobody's business here: what they say, and whether this node's agent takes them.
+fn binding(policies: &[String], can_bind: impl Fn(&str) -> bool) -> Vec<String> {
+    let binds = |policy: &&String| {
+        policy
+            .split_once('/')
+            .is_some_and(|(namespace, _)| can_bind(namespace))
+    };
+    policies.iter().filter(binds).cloned().collect()
+}
+
+/// `resource`, or what stands for it on this node, where some of its policies have no business there.
+fn bound_by(
+    resource: &Arc<proto::Resource>,
+    all: &[String],
+    binding: Vec<String>,
+    with: impl FnOnce(Vec<String>) -> Body,
+) -> Arc<proto::Resource> {
+    match binding.len() == all.len() {
+        true => Arc::clone(resource),
+        false => Arc::new(weir_api::resource::resource(&resource.name, with(binding))),
+    }
 }
 
 /// The same for an agent that is to release all pods. What connections that are open use stays with it until they end.
@@ -100,18 +158,18 @@ fn coverage(configuration: &Configuration, namespace: &str) -> Body {
     let namespaces = BTreeSet::from([namespace]);
     let own = Own::of(configuration);
     let hosts: BTreeSet<String> = backends(configuration)
-        .filter(|backend| own.is_used_by_any(backend, &namespaces))
-        .flat_map(|backend| backend.hosts.iter().cloned())
+        .filter(|(_, backend)| own.is_used_by_any(backend, &namespaces))
+        .flat_map(|(_, backend)| backend.hosts.iter().cloned())
         .collect();
     Body::Coverage(proto::Coverage {
         hosts: hosts.into_iter().collect(),
     })
 }
 
-fn backends(configuration: &Configuration) -> impl Iterator<Item = &proto::Backend> {
+fn backends(configuration: &Configuration) -> impl Iterator<Item = (&Arc<proto::Resource>, &proto::Backend)> {
     let resources = configuration.backends.values();
     resources.filter_map(|resource| match &resource.body {
-        Some(Body::Backend(backend)) => Some(backend),
+        Some(Body::Backend(backend)) => Some((resource, backend)),
         _ => None,
     })
 }
@@ -121,7 +179,7 @@ struct Own<'a>(HashSet<(&'a str, &'a str)>);
 
 impl<'a> Own<'a> {
     fn of(configuration: &'a Configuration) -> Self {
-        let named = backends(configuration).filter_map(|backend| {
+        let named = backends(configuration).filter_map(|(_, backend)| {
             let allowed = backend.allowed_namespaces.as_ref()?;
             (!allowed.all).then_some((backend, allowed))
         });

@@ -36,7 +36,7 @@ fn only(namespace: &str) -> proto::AllowedNamespaces {
     }
 }
 
-/// With a key and a leaf for each backend, and the policies `a/0` to `a/4`.
+/// With a key and a leaf for each backend, and five policies of each namespace, `shop/0` to `shop/4`.
 fn configuration(backends: Vec<proto::Resource>) -> Configuration {
     let mut configuration = Configuration::default();
     let put = |resource: proto::Resource| (resource.name.clone(), Arc::new(resource));
@@ -51,9 +51,12 @@ fn configuration(backends: Vec<proto::Resource>) -> Configuration {
         configuration.leaves.extend([put(leaf)]);
         configuration.backends.extend([put(backend)]);
     }
-    for number in 0..5 {
-        let policy = resource(format!("a/{number}"), Body::Policy(proto::Policy::default()));
-        configuration.policies.extend([put(policy)]);
+    for namespace in ["system", "shop", "bank"] {
+        for number in 0..5 {
+            let name = format!("{namespace}/{number}");
+            let policy = resource(name, Body::Policy(proto::Policy::default()));
+            configuration.policies.extend([put(policy)]);
+        }
     }
     configuration
 }
@@ -84,13 +87,19 @@ fn names(resources: &Resources, kind: proto::Kind) -> Vec<&str> {
 #[test]
 fn a_node_gets_what_its_pods_may_use_and_nothing_else() {
     let configuration = configuration(vec![
-        backend("system", "shared", everyone(), &["a/0"]),
-        backend("shop", "own", only("shop"), &["a/1"]),
-        backend("bank", "other", only("bank"), &["a/2"]),
+        // Every namespace may have a say in its own use of it.
+        backend("system", "shared", everyone(), &["system/0", "bank/1", "shop/0"]),
+        backend("shop", "own", only("shop"), &["shop/1", "bank/0"]),
+        backend("bank", "other", only("bank"), &["bank/2"]),
     ]);
     let resources = assemble(
         &configuration,
-        &[workload("shop", proto::Intercept::Enabled, true, &["a/3"])],
+        &[workload(
+            "shop",
+            proto::Intercept::Enabled,
+            true,
+            &["shop/3", "bank/3", "system/3"],
+        )],
     );
     assert_eq!(
         names(&resources, proto::Kind::Backend),
@@ -104,16 +113,39 @@ fn a_node_gets_what_its_pods_may_use_and_nothing_else() {
         names(&resources, proto::Kind::Leaf),
         ["own.example", "shared.example"]
     );
-    assert_eq!(names(&resources, proto::Kind::Policy), ["a/0", "a/1", "a/3"]);
+    assert_eq!(
+        names(&resources, proto::Kind::Policy),
+        ["shop/0", "shop/1", "shop/3", "system/0", "system/3"]
+    );
     assert_eq!(names(&resources, proto::Kind::Workload), ["uid-of-shop"]);
+    // Whoever is named is there: an agent serves nothing without a policy that is named.
+    for (kind, name, policies) in [
+        (
+            proto::Kind::Backend,
+            "system/shared",
+            ["system/0", "shop/0"].as_slice(),
+        ),
+        (proto::Kind::Backend, "shop/own", &["shop/1"]),
+        (proto::Kind::Workload, "uid-of-shop", &["shop/3", "system/3"]),
+    ] {
+        let resource = &resources[&Key::new(kind, name)];
+        let named = match &resource.body {
+            Some(Body::Backend(backend)) => &backend.policies,
+            Some(Body::Workload(workload)) => &workload.policies,
+            _ => panic!("{resource:?}"),
+        };
+        assert_eq!(named, policies, "{name}");
+        let body = resource.body.as_ref().expect("a body");
+        assert_eq!(resource.version, weir_api::resource::version_of(body), "{name}");
+    }
 }
 
 /// Beside a backend of the namespace's own for the same hosts, the key of the one for all is of no use there.
 #[test]
 fn a_key_that_no_call_would_be_sent_with_stays_away() {
     let configuration = configuration(vec![
-        backend("system", "openai", everyone(), &["a/0"]),
-        backend("shop", "openai", only("shop"), &["a/1"]),
+        backend("system", "openai", everyone(), &["system/0"]),
+        backend("shop", "openai", only("shop"), &["shop/1"]),
     ]);
     let given = |namespaces: &[&str]| {
         let workloads = namespaces.iter();
@@ -133,12 +165,12 @@ fn a_key_that_no_call_would_be_sent_with_stays_away() {
 
 #[test]
 fn a_node_whose_pods_use_nothing_gets_no_key() {
-    let configuration = configuration(vec![backend("system", "shared", everyone(), &["a/0"])]);
+    let configuration = configuration(vec![backend("system", "shared", everyone(), &["system/0"])]);
     let for_nobody = assemble(&configuration, &[]);
     assert!(for_nobody.is_empty());
     for workload in [
-        workload("shop", proto::Intercept::Observe, true, &["a/3"]),
-        workload("shop", proto::Intercept::Enabled, false, &["a/3"]),
+        workload("shop", proto::Intercept::Observe, true, &["shop/3"]),
+        workload("shop", proto::Intercept::Enabled, false, &["shop/3"]),
     ] {
         let resources = assemble(&configuration, &[workload]);
         assert_eq!(

@@ -1,7 +1,6 @@
 //! One agent's stream: it is told what differs from what it holds, takes or refuses it, and is told again when that changes.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt};
@@ -17,7 +16,6 @@ use super::assemble::{Key, Resources, assemble, without_workloads};
 use super::delta::{Held, deltas, versions};
 use super::token::{Agent, Refusal};
 use super::unseen::Unseen;
-use crate::configuration::Configuration;
 use crate::retire::order::{Order, Ordered};
 use crate::watch::workloads::NodeWorkloads;
 
@@ -33,9 +31,7 @@ const REPORTED_AT_MOST: usize = 4096;
 /// What a stream needs to know of the rest of the controller.
 #[derive(Clone)]
 pub struct Sources {
-    /// What the cluster's objects come to. `None`: not known yet.
-    pub configuration: watch::Receiver<Option<Arc<Configuration>>>,
-    /// What each node runs.
+    /// What each node runs, and what the cluster's objects come to.
     pub workloads: NodeWorkloads,
     /// Whether all pods are to be released.
     pub ordered: Ordered,
@@ -85,16 +81,14 @@ where
             (key, held.version)
         })
         .collect();
-    let mut configuration = sources.configuration.clone();
     let mut ordered = sources.ordered.clone();
     let mut ending = sources.ending.clone();
-    let mut workloads = sources.workloads.of(&agent.node);
+    let mut placed = sources.workloads.of(&agent.node);
     // Until all are known, an agent that holds something would be told to let go of it.
     let known = async {
-        let first = configuration.wait_for(Option::is_some).await.is_ok();
-        let second = workloads.wait_for(Option::is_some).await.is_ok();
-        let third = ordered.wait_for(Option::is_some).await.is_ok();
-        first && second && third
+        let first = placed.wait_for(Option::is_some).await.is_ok();
+        let second = ordered.wait_for(Option::is_some).await.is_ok();
+        first && second
     };
     let over = tokio::time::sleep(agent.until.duration_since(SystemTime::now()).unwrap_or_default());
     tokio::pin!(over);
@@ -121,11 +115,9 @@ where
         }
         // One change at a time: what an agent has not answered bounds what it is sent, and it always gets the newest next.
         if is_changed && stream.unanswered.is_empty() {
-            let wanted = {
-                let configuration = configuration.borrow_and_update().clone().unwrap_or_default();
-                let workloads = workloads.borrow_and_update().clone().unwrap_or_default();
-                assemble(&configuration, &workloads)
-            };
+            let now = placed.borrow_and_update().clone();
+            let wanted = now.map(|now| assemble(&now.configuration, &now.workloads));
+            let wanted = wanted.unwrap_or_default();
             let is_to_retire = ordered
                 .borrow_and_update()
                 .as_ref()
@@ -135,8 +127,7 @@ where
         }
         let is_waiting = !stream.unanswered.is_empty();
         tokio::select! {
-            changed = configuration.changed() => { changed.map_err(|_| ended())?; is_changed = true; }
-            changed = workloads.changed() => { changed.map_err(|_| ended())?; is_changed = true; }
+            changed = placed.changed() => { changed.map_err(|_| ended())?; is_changed = true; }
             changed = ordered.changed() => { changed.map_err(|_| ended())?; is_changed = true; }
             message = incoming.next() => match message {
                 None => return Ok(()),

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proto::resource::Body;
 use weir_api::resource::resource;
 
 use super::super::agents::AgentState;
 use super::*;
+use crate::configuration::Configuration;
 
 const POD: &str = "0f5c8f70-1b2d-4b8e-9c70-3f1e0a9d2b44";
 
@@ -12,8 +14,9 @@ const POD: &str = "0f5c8f70-1b2d-4b8e-9c70-3f1e0a9d2b44";
 struct Scene {
     sources: Sources,
     order: watch::Sender<Option<Order>>,
-    /// What they told stays told.
-    senders: (watch::Sender<Option<Arc<Configuration>>>, watch::Sender<bool>),
+    configuration: Arc<Configuration>,
+    /// What it told stays told.
+    _end: watch::Sender<bool>,
 }
 
 impl Scene {
@@ -40,12 +43,14 @@ impl Scene {
         };
         let workload = Arc::new(resource(POD, Body::Workload(workload)));
         let workloads = NodeWorkloads::default();
-        workloads.publish(BTreeMap::from([("n1".to_owned(), vec![workload])]));
+        let configuration = Arc::new(configuration);
+        workloads.publish(
+            &configuration,
+            BTreeMap::from([("n1".to_owned(), vec![workload])]),
+        );
         let (order, ordered) = watch::channel(Some(order));
-        let (told, configuration) = watch::channel(Some(Arc::new(configuration)));
         let (end, ending) = watch::channel(false);
         let sources = Sources {
-            configuration,
             workloads,
             ordered,
             agents: Agents::default(),
@@ -54,8 +59,18 @@ impl Scene {
         Self {
             sources,
             order,
-            senders: (told, end),
+            configuration,
+            _end: end,
         }
+    }
+
+    /// Its backends are gone.
+    fn without_backends(&self) {
+        let nodes = self.sources.workloads.all().expect("published").1;
+        let nodes = nodes
+            .into_iter()
+            .map(|(node, workloads)| (node, workloads.to_vec()));
+        self.sources.workloads.publish(&Arc::default(), nodes.collect());
     }
 
     /// Waits until the agent is so.
@@ -265,8 +280,7 @@ async fn a_replica_that_is_behind_takes_away_nothing_that_it_has_not_seen() {
     peer.acknowledge(nonce);
 
     // What it has seen it takes away at once.
-    let (told, _) = &scene.senders;
-    told.send_replace(Some(Arc::default()));
+    scene.without_backends();
     let (nonce, _, removals) = peer.hear().await;
     assert_eq!(removals, ["shop/openai"]);
     peer.acknowledge(nonce);
@@ -286,7 +300,7 @@ async fn what_a_replica_comes_to_see_it_takes_away_when_it_goes() {
     let workload = Arc::new(resource("younger", Body::Workload(proto::Workload::default())));
     let publish = |workloads| {
         let nodes = BTreeMap::from([("n1".to_owned(), workloads)]);
-        scene.sources.workloads.publish(nodes);
+        scene.sources.workloads.publish(&scene.configuration, nodes);
     };
     publish(vec![workload]);
     let (nonce, upserts, _) = peer.hear().await;
@@ -341,8 +355,7 @@ async fn what_was_refused_and_is_gone_is_taken_away() {
     peer.acknowledge_but(nonce, Some("shop/openai"));
     scene.until(has_refused).await;
     // An older one may be held still.
-    let (told, _) = &scene.senders;
-    told.send_replace(Some(Arc::default()));
+    scene.without_backends();
     let (nonce, _, removals) = peer.hear().await;
     assert_eq!(removals, ["shop/openai"]);
     peer.acknowledge(nonce);

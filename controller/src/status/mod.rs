@@ -7,7 +7,6 @@ pub mod replicas;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -30,7 +29,7 @@ use crate::retire::order::{Answers, Order, Ordered};
 use crate::trust::owner::Ownership;
 use crate::watch::stores::Stores;
 use crate::watch::workloads::NodeWorkloads;
-use programmed::Programmed;
+use programmed::{Programmed, Wanted};
 use replicas::Replicas;
 
 /// Agents take a change one after the other; that is told once, not once an agent.
@@ -40,9 +39,7 @@ const RETRIED_AFTER: Duration = Duration::from_secs(5);
 
 /// What statuses are made of.
 pub struct Sources {
-    /// What the objects come to.
-    pub configuration: watch::Receiver<Option<Arc<Configuration>>>,
-    /// What each node runs.
+    /// What each node runs, and what the objects come to.
     pub workloads: NodeWorkloads,
     /// Who has taken what.
     pub agents: Agents,
@@ -80,11 +77,9 @@ pub async fn run(client: Client, mut sources: Sources) {
         let order = sources.ordered.borrow_and_update().clone();
         let asked = order.as_ref().and_then(Order::asked);
         let is_asked = asked.is_some();
-        let configuration = sources.configuration.borrow_and_update().clone();
         let mut has_failed = false;
-        if let Some(configuration) = configuration {
-            let workloads = sources.workloads.all();
-            let wanted = programmed::wanted(&configuration, &workloads);
+        if let Some((configuration, workloads)) = sources.workloads.all() {
+            let wanted = Wanted::new(&configuration, &workloads);
             let states = sources.agents.states();
             let mut summary = programmed::summary(&wanted, &states);
             summary.released = asked.map(|asked| left::released(asked, &states));
@@ -117,7 +112,6 @@ pub async fn run(client: Client, mut sources: Sources) {
             _ = replica_changes.changed() => {}
             // An agent that comes or goes matters only to who waits for it.
             _ = pod_changes.changed(), if is_asked => {}
-            changed = sources.configuration.changed() => if changed.is_err() { return },
             changed = sources.ordered.changed() => if changed.is_err() { return },
             changed = sources.is_holder.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRIED_AFTER), if has_failed => {}

@@ -54,43 +54,56 @@ struct Taken {
 const REJECTIONS_AT_MOST: usize = 8;
 
 /// What each node is to hold.
-pub fn wanted(configuration: &Configuration, nodes: &[(String, Workloads)]) -> BTreeMap<String, Resources> {
-    nodes
-        .iter()
-        .map(|(node, workloads)| (node.clone(), assemble(configuration, workloads)))
-        .collect()
+pub struct Wanted {
+    nodes: BTreeMap<String, Resources>,
+    /// By which replicas know whether they speak of the same: of each object's own, for what stands for it on a node can differ from node to node.
+    versions: BTreeMap<Key, String>,
+}
+
+impl Wanted {
+    /// Of a configuration, by what each node runs.
+    pub fn new(configuration: &Configuration, nodes: &[(String, Workloads)]) -> Self {
+        let nodes: BTreeMap<String, Resources> = nodes
+            .iter()
+            .map(|(node, workloads)| (node.clone(), assemble(configuration, workloads)))
+            .collect();
+        let told_of = nodes.values().flat_map(|resources| resources.keys());
+        let versions = told_of
+            .filter(|key| is_told_of(key))
+            .map(|key| (key.clone(), version(configuration, key)))
+            .collect();
+        Self { nodes, versions }
+    }
 }
 
 /// What `agents`, those of this replica, have taken of it.
-pub fn summary(wanted: &BTreeMap<String, Resources>, agents: &[AgentState]) -> Summary {
+pub fn summary(wanted: &Wanted, agents: &[AgentState]) -> Summary {
     let mut by_node: BTreeMap<&str, Vec<&AgentState>> = BTreeMap::new();
     for agent in agents {
         by_node.entry(&agent.node).or_default().push(agent);
     }
     let mut summary = Summary::default();
     for (node, agents) in by_node {
-        let Some(resources) = wanted.get(node) else {
+        let Some(resources) = wanted.nodes.get(node) else {
             continue;
         };
         for key in resources.keys().filter(|key| is_told_of(key)) {
             let parts = parts(resources, key);
+            let leaves = leaves(resources, key);
             let has = |agent: &AgentState| {
                 parts
                     .iter()
                     .all(|(key, version)| agent.taken.get(*key) == Some(*version))
             };
-            let leaves = leaves(resources, key);
-            let refusal_of =
-                |agent: &AgentState, (key, version): &(&Key, &String)| match agent.rejected.get(*key) {
-                    Some((refused, message)) if refused == *version => Some(message.clone()),
-                    _ => None,
-                };
             let refusal = |agent: &AgentState| {
                 let mut all = parts.iter().chain(&leaves);
-                all.find_map(|part| refusal_of(agent, part))
+                all.find_map(|(key, version)| match agent.rejected.get(*key) {
+                    Some((refused, message)) if refused == *version => Some(message.clone()),
+                    _ => None,
+                })
             };
             let taken = summary.objects.entry(shown(key)).or_default();
-            taken.version = version(&parts);
+            taken.version = wanted.versions.get(key).cloned().unwrap_or_default();
             if agents.iter().any(|agent| has(agent) && refusal(agent).is_none()) {
                 taken.nodes += 1;
             } else if let Some(message) = agents.iter().find_map(|agent| refusal(agent))
@@ -107,30 +120,25 @@ pub fn summary(wanted: &BTreeMap<String, Resources>, agents: &[AgentState]) -> S
 }
 
 /// For each backend and policy that some node needs, how many have it by the summaries of all replicas. What is not in it is needed by none.
-pub fn programmed(wanted: &BTreeMap<String, Resources>, summaries: &[Summary]) -> BTreeMap<Key, Programmed> {
-    let mut all: BTreeMap<Key, (String, Programmed)> = BTreeMap::new();
-    for resources in wanted.values() {
+pub fn programmed(wanted: &Wanted, summaries: &[Summary]) -> BTreeMap<Key, Programmed> {
+    let mut all: BTreeMap<Key, Programmed> = BTreeMap::new();
+    for resources in wanted.nodes.values() {
         for key in resources.keys().filter(|key| is_told_of(key)) {
-            let (_, programmed) = all
-                .entry(key.clone())
-                .or_insert_with(|| (version(&parts(resources, key)), Programmed::default()));
-            programmed.needed += 1;
+            all.entry(key.clone()).or_default().needed += 1;
         }
     }
-    all.into_iter()
-        .map(|(key, (version, mut programmed))| {
-            let name = shown(&key);
-            let of_replicas = summaries.iter().filter_map(|summary| summary.objects.get(&name));
-            for taken in of_replicas.filter(|taken| taken.version == version) {
-                // An agent that has gone from one replica to another is told of by both for a moment.
-                programmed.taken = (programmed.taken + taken.nodes).min(programmed.needed);
-                programmed.rejections.extend(taken.rejections.iter().cloned());
-            }
-            programmed.rejections.sort();
-            programmed.rejections.dedup();
-            (key, programmed)
-        })
-        .collect()
+    for (key, programmed) in &mut all {
+        let (name, version) = (shown(key), wanted.versions.get(key));
+        let of_replicas = summaries.iter().filter_map(|summary| summary.objects.get(&name));
+        for taken in of_replicas.filter(|taken| Some(&taken.version) == version) {
+            // An agent that has gone from one replica to another is told of by both for a moment.
+            programmed.taken = (programmed.taken + taken.nodes).min(programmed.needed);
+            programmed.rejections.extend(taken.rejections.iter().cloned());
+        }
+        programmed.rejections.sort();
+        programmed.rejections.dedup();
+    }
+    all
 }
 
 fn is_told_of(key: &Key) -> bool {
@@ -167,10 +175,18 @@ fn leaves<'a>(resources: &'a Resources, key: &Key) -> Vec<(&'a Key, &'a String)>
 }
 
 /// Half of a hash tells versions apart, and a summary is to be small.
-fn version(parts: &[(&Key, &String)]) -> String {
-    parts
-        .iter()
-        .map(|(_, version)| version.get(..16).unwrap_or(version))
+fn version(configuration: &Configuration, key: &Key) -> String {
+    let is_backend = key.kind == i32::from(proto::Kind::Backend);
+    let parts = match is_backend {
+        true => [
+            configuration.backends.get(&key.name),
+            configuration.credentials.get(&key.name),
+        ],
+        false => [configuration.policies.get(&key.name), None],
+    };
+    let versions = parts.into_iter().flatten().map(|resource| &resource.version);
+    versions
+        .map(|version| version.get(..16).unwrap_or(version))
         .collect()
 }
 

@@ -176,9 +176,8 @@ pub async fn place(
         pace.pass(async || {
             let namespaces = namespaces(&stores);
             let pods = stores.pods.state();
-            workloads.publish(by_node(&pods, &namespaces, &exempt, |pod| {
-                now.workload_policies(pod)
-            }));
+            let nodes = by_node(&pods, &namespaces, &exempt, |pod| now.workload_policies(pod));
+            workloads.publish(&now, nodes);
         })
         .await;
         tokio::select! {

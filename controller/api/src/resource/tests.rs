@@ -132,6 +132,8 @@ proptest! {
         let policy = Arc::new(policy);
         backend.policies.push(Arc::clone(&policy));
         let workload = proto::Workload {
+            intercept: proto::Intercept::Enabled.into(),
+            trusts: true,
             policies: vec![policy_name(&policy)],
             ..proto::Workload::default()
         };
