@@ -134,6 +134,23 @@ fn in_one_line(object: &ObjectName, problems: &[Problem]) -> String {
     lines.join("; ")
 }
 
+/// What is said while agents may still be on their way to a controller that has only just begun: that some are missing is no news of the object yet, so what
+/// `present` says of nodes that have it stands.
+pub fn unhurried(sayings: Vec<Saying>, present: &[Condition], generation: Option<i64>) -> Vec<Saying> {
+    let stands = present.iter().find(|condition| {
+        condition.type_ == "Programmed"
+            && condition.reason == "Programmed"
+            && condition.observed_generation == generation
+    });
+    let each = sayings.into_iter().map(|saying| match stands {
+        Some(stands) if saying.reason == "Pending" => {
+            say("Programmed", "True", "Programmed", stands.message.clone())
+        }
+        _ => saying,
+    });
+    each.collect()
+}
+
 /// The conditions that say so; `None` where `present` does already. A condition's time is that of its last change of status.
 pub fn conditions(
     present: &[Condition],

@@ -161,3 +161,25 @@ fn what_is_said_already_is_not_said_again() {
     );
     assert!(third.is_some(), "another generation was observed");
 }
+
+#[test]
+fn that_agents_are_missing_is_no_news_while_they_are_on_their_way() {
+    let at = |programmed: &Programmed| sayings(&object(), &good(), programmed);
+    let now = Timestamp::UNIX_EPOCH;
+    let present = conditions(&[], &at(&programmed(2, 2)), Some(1), now).expect("something to say");
+    let in_haste = at(&programmed(0, 2));
+    assert_eq!(said(&in_haste, "Programmed").0, "False");
+    let stands = unhurried(in_haste.clone(), &present, Some(1));
+    assert_eq!(said(&stands, "Programmed"), ("True", "2 of 2 nodes"));
+    assert_eq!(
+        unhurried(in_haste.clone(), &present, Some(2)),
+        in_haste,
+        "another spec"
+    );
+    let mut refused = programmed(1, 2);
+    refused.rejections.push(NodeRejection {
+        node: "n1".to_owned(),
+        message: "no".to_owned(),
+    });
+    assert_eq!(unhurried(at(&refused), &present, Some(1)), at(&refused));
+}

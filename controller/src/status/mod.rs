@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use weir_api::{ObjectName, proto};
 
 use crate::configuration::Configuration;
@@ -34,6 +35,8 @@ use replicas::Replicas;
 
 /// Agents take a change one after the other; that is told once, not once an agent.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// By then every agent is back that was connected to a controller which has ended: its longest pause before it tries again, and some.
+const AGENTS_BACK_WITHIN: Duration = Duration::from_secs(45);
 /// What could not be written is tried again.
 const RETRIED_AFTER: Duration = Duration::from_secs(5);
 
@@ -67,6 +70,8 @@ pub async fn run(client: Client, mut sources: Sources) {
     let mut workload_changes = sources.workloads.changes();
     let mut pod_changes = sources.stores.pods_changed.subscribe();
     let mut answers = Answers::default();
+    // When this replica came to hold the Lease.
+    let mut holds_since: Option<Instant> = None;
     loop {
         agent_changes.mark_unchanged();
         object_changes.mark_unchanged();
@@ -74,6 +79,9 @@ pub async fn run(client: Client, mut sources: Sources) {
         pod_changes.mark_unchanged();
         replica_changes.mark_unchanged();
         let is_holder = *sources.is_holder.borrow_and_update();
+        holds_since = is_holder.then(|| holds_since.unwrap_or_else(Instant::now));
+        let settled_at = holds_since.map(|since| since + AGENTS_BACK_WITHIN);
+        let is_settling = settled_at.is_some_and(|at| Instant::now() < at);
         let order = sources.ordered.borrow_and_update().clone();
         let asked = order.as_ref().and_then(Order::asked);
         let is_asked = asked.is_some();
@@ -87,7 +95,12 @@ pub async fn run(client: Client, mut sources: Sources) {
                 let mut summaries = replicas.others();
                 summaries.push(summary);
                 let programmed = programmed::programmed(&wanted, &summaries);
-                has_failed = !pass(&client, &sources, &configuration, &programmed).await;
+                let told = Told {
+                    configuration: &configuration,
+                    programmed: &programmed,
+                    is_settling,
+                };
+                has_failed = !pass(&client, &sources, &told).await;
                 if let Some(asked) = asked {
                     let concerned = left::concerned(&sources.stores, &workloads, &sources.own_namespace);
                     let released: Vec<_> = summaries.into_iter().filter_map(|all| all.released).collect();
@@ -114,18 +127,22 @@ pub async fn run(client: Client, mut sources: Sources) {
             _ = pod_changes.changed(), if is_asked => {}
             changed = sources.ordered.changed() => if changed.is_err() { return },
             changed = sources.is_holder.changed() => if changed.is_err() { return },
+            () = sleep_until(settled_at.unwrap_or_else(Instant::now)), if is_settling => {}
             () = tokio::time::sleep(RETRIED_AFTER), if has_failed => {}
         }
     }
 }
 
+/// What all statuses are made of.
+struct Told<'a> {
+    configuration: &'a Configuration,
+    programmed: &'a BTreeMap<Key, Programmed>,
+    /// Agents may still be on their way here.
+    is_settling: bool,
+}
+
 /// Whether all could be written.
-async fn pass(
-    client: &Client,
-    sources: &Sources,
-    configuration: &Configuration,
-    programmed: &BTreeMap<Key, Programmed>,
-) -> bool {
+async fn pass(client: &Client, sources: &Sources, told: &Told<'_>) -> bool {
     let mut all_written = true;
     for backend in sources.stores.backends.state() {
         let status = backend.status.clone().unwrap_or_default();
@@ -133,7 +150,7 @@ async fn pass(
             [provider] => Some(provider.field()),
             _ => None,
         };
-        let served = configuration.snapshot.backends().iter().find(|served| {
+        let served = told.configuration.snapshot.backends().iter().find(|served| {
             Some(&served.namespace) == backend.metadata.namespace.as_ref()
                 && served.name == backend.name_any()
         });
@@ -142,8 +159,7 @@ async fn pass(
         let columns = json!({"provider": provider, "hosts": hosts});
         all_written &= say(
             client,
-            configuration,
-            programmed,
+            told,
             Said {
                 object: backend.as_ref(),
                 kind: proto::Kind::Backend,
@@ -158,8 +174,7 @@ async fn pass(
         let status = policy.status.clone().unwrap_or_default();
         all_written &= say(
             client,
-            configuration,
-            programmed,
+            told,
             Said {
                 object: policy.as_ref(),
                 kind: proto::Kind::Policy,
@@ -184,12 +199,7 @@ struct Said<'a, K> {
     is_the_same: bool,
 }
 
-async fn say<K>(
-    client: &Client,
-    configuration: &Configuration,
-    programmed: &BTreeMap<Key, Programmed>,
-    said: Said<'_, K>,
-) -> bool
+async fn say<K>(client: &Client, told: &Told<'_>, said: Said<'_, K>) -> bool
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
 {
@@ -204,13 +214,16 @@ where
         name: name.clone(),
     };
     // Not known yet: it is younger than the configuration, which is about to be made anew.
-    let Some(outcome) = configuration.outcomes.get(&object_name) else {
+    let Some(outcome) = told.configuration.outcomes.get(&object_name) else {
         return true;
     };
     let key = Key::new(said.kind, format!("{namespace}/{name}"));
-    let of_nodes = programmed.get(&key).cloned().unwrap_or_default();
-    let sayings = conditions::sayings(&object_name, outcome, &of_nodes);
+    let of_nodes = told.programmed.get(&key).cloned().unwrap_or_default();
     let generation = said.object.meta().generation;
+    let mut sayings = conditions::sayings(&object_name, outcome, &of_nodes);
+    if told.is_settling {
+        sayings = conditions::unhurried(sayings, said.conditions, generation);
+    }
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let conditions = match conditions::conditions(said.conditions, &sayings, generation, now) {
         Some(conditions) => conditions,

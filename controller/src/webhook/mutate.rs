@@ -49,7 +49,7 @@ pub fn new_pod(pod: &Json, injection: &Injection) -> Vec<Json> {
     }
     let checks = list(pod, "initContainers");
     if !checks.iter().any(|container| container["name"] == CAPTURE_CHECK) {
-        let check = capture_check(injection);
+        let check = capture_check(pod, injection);
         // First: what other init containers send should be captured too. Last in the patch, for it moves the others' indices.
         patch.push(match checks {
             [] => json!({"op": "add", "path": "/spec/initContainers", "value": [check]}),
@@ -123,8 +123,9 @@ fn is_ours(source: &Json) -> bool {
     source["configMapRef"]["name"] == ENVIRONMENT_CONFIG_MAP
 }
 
-/// Unprivileged as the strictest of the pod security standards wants it ("restricted"), so that it is refused nowhere.
-fn capture_check(injection: &Injection) -> Json {
+/// Unprivileged as the strictest of the pod security standards wants it ("restricted"), and with the resources of a container that the pod has anyway. What
+/// the namespace lets through with that one it lets through with this one.
+fn capture_check(pod: &Json, injection: &Injection) -> Json {
     json!({
         "name": CAPTURE_CHECK,
         "image": injection.image,
@@ -141,12 +142,25 @@ fn capture_check(injection: &Injection) -> Json {
             "runAsUser": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        // Requests that equal limits: a pod whose quality of service is Guaranteed keeps it.
-        "resources": {
-            "limits": {"cpu": "100m", "memory": "32Mi"},
-            "requests": {"cpu": "100m", "memory": "32Mi"},
-        },
+        "resources": computing(&list(pod, "containers").first().unwrap_or(&Json::Null)["resources"]),
     })
+}
+
+/// Processor and memory of a container's resources. An init container with those of another raises neither what its pod requests nor its class of quality of service,
+/// and is within the bounds of every LimitRange that the other is within; devices it does not need.
+fn computing(resources: &Json) -> Json {
+    let mut kept = serde_json::Map::new();
+    for kind in ["limits", "requests"] {
+        let named = ["cpu", "memory"].into_iter().filter_map(|name| {
+            let quantity = resources[kind].get(name)?;
+            Some((name.to_owned(), quantity.clone()))
+        });
+        let quantities: serde_json::Map<String, Json> = named.collect();
+        if !quantities.is_empty() {
+            kept.insert(kind.to_owned(), quantities.into());
+        }
+    }
+    kept.into()
 }
 
 fn list<'a>(pod: &'a Json, name: &str) -> &'a [Json] {

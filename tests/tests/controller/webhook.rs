@@ -169,6 +169,29 @@ fn a_restricted_namespace_takes_its_pods() {
     assert!(is_injected(&pod), "{pod}");
 }
 
+/// What is put in is within the bounds that the pod's own containers are within, and changes nothing of how the pod is treated.
+#[test]
+fn a_namespace_with_limits_takes_its_pods() {
+    let cluster = Cluster::shared();
+    let shop = labelled(cluster, "limits");
+    let own = "requests: {cpu: 200m, memory: 128Mi}, limits: {cpu: 200m, memory: 128Mi}";
+    let container =
+        |resources: &str| format!("containers: [{{name: app, image: i, resources: {{{resources}}}}}]");
+    let class = |pod: &Json| pod["status"]["qosClass"].as_str().unwrap().to_owned();
+    assert_eq!(class(&after(&shop, "", &container(""))), "BestEffort");
+    shop.apply(
+        "{apiVersion: v1, kind: LimitRange, metadata: {name: bounds}, spec: {limits: [{type: Container, min: {memory: 64Mi, cpu: 150m}, default: {memory: 1Gi, cpu: '1'}}]}}",
+    );
+    for (resources, expected) in [
+        (own, "Guaranteed"),
+        ("requests: {cpu: 200m, memory: 128Mi}", "Burstable"),
+    ] {
+        let pod = after(&shop, "", &container(resources));
+        assert!(is_injected(&pod), "{pod}");
+        assert_eq!(class(&pod), expected, "{pod}");
+    }
+}
+
 #[test]
 fn whoever_is_not_to_be_captured_stays_as_it_is() {
     let cluster = Cluster::shared();

@@ -228,9 +228,33 @@ fn it_is_what_the_strictest_pod_security_standard_allows() {
     assert_eq!(context["readOnlyRootFilesystem"], true);
     assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}));
     assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
-    let resources = &after["spec"]["initContainers"][0]["resources"];
-    assert_eq!(
-        resources["requests"], resources["limits"],
-        "a Guaranteed pod stays one"
-    );
+}
+
+#[test]
+fn the_check_takes_no_more_than_the_pod_has_anyway() {
+    let quantities = |device: bool| {
+        let mut quantities = json!({"cpu": "2", "memory": "1Gi"});
+        if device {
+            quantities["nvidia.com/gpu"] = json!(1);
+        }
+        quantities
+    };
+    for (own, given) in [
+        (json!({}), json!({})),
+        (
+            json!({"requests": {"memory": "64Mi"}, "claims": [{"name": "a"}]}),
+            json!({"requests": {"memory": "64Mi"}}),
+        ),
+        (
+            json!({"limits": quantities(true), "requests": quantities(true)}),
+            json!({"limits": quantities(false), "requests": quantities(false)}),
+        ),
+    ] {
+        let after = injected(&pod(
+            json!({"containers": [{"name": "app", "resources": own}, {"name": "other"}]}),
+        ));
+        assert_eq!(after["spec"]["initContainers"][0]["resources"], given, "{own}");
+    }
+    let bare = injected(&pod(json!({"containers": [{"name": "app"}]})));
+    assert_eq!(bare["spec"]["initContainers"][0]["resources"], json!({}));
 }
