@@ -247,6 +247,31 @@ fn the_agent_has_no_privilege_but_those_that_it_is_tested_with() {
     }
 }
 
+/// A policy binds those who would write it.
+#[test]
+fn who_may_edit_a_namespace_sees_weirs_objects_and_writes_none() {
+    let shop = Cluster::shared().namespace("editors");
+    shop.kubectl(&[
+        "create",
+        "rolebinding",
+        "editors",
+        "--clusterrole=edit",
+        "--user=ed",
+    ]);
+    let may = |verb: &str, resource: &str| {
+        let answer = shop.kubectl_output(&["auth", "can-i", verb, resource, "--as=ed"]);
+        answer.stdout == b"yes\n"
+    };
+    for resource in ["aibackends.weir.dev", "aipolicies.weir.dev"] {
+        // The roles are put together some time after the chart's is there.
+        while !may("list", resource) {}
+        for verb in ["create", "patch", "delete"] {
+            assert!(!may(verb, resource), "{verb} {resource}");
+        }
+    }
+    assert!(may("create", "pods"));
+}
+
 /// What the webhook's configuration leaves out, the controller has to leave alone as well.
 #[test]
 fn the_controller_is_told_which_namespaces_are_left_alone() {
