@@ -37,7 +37,7 @@ pub fn for_container(
 
 /// For containers whose own variables nobody knows before they start, because they come from elsewhere (`envFrom`): to stand below those. So it has to
 /// be right whichever of them are set.
-pub fn for_any(providers: impl IntoIterator<Item = Provider>) -> BTreeMap<String, String> {
+pub fn for_env_from(providers: impl IntoIterator<Item = Provider>) -> BTreeMap<String, String> {
     let trust = TRUST_VARIABLES
         .iter()
         .filter(|variable| !falls_back(variable))
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_comes_from_elsewhere_is_hidden_from_no_reader() {
-        let variables = for_any([Provider::OpenAi]);
+        let variables = for_env_from([Provider::OpenAi]);
         let names: Vec<&str> = variables.keys().map(String::as_str).collect();
         assert_eq!(
             names,

@@ -26,7 +26,7 @@ struct Row {
     field: &'static str,
     otel_name: &'static str,
     hosts: &'static [&'static str],
-    models_path: &'static str,
+    free_path: &'static str,
     dialect: Dialect,
     key_variables: &'static [&'static str],
     stream_usage_on_request: bool,
@@ -39,7 +39,7 @@ const TABLE: [Row; 7] = [
         field: "openai",
         otel_name: "openai",
         hosts: &["api.openai.com"],
-        models_path: "/v1/models",
+        free_path: "/v1/models",
         dialect: Dialect::OpenAi,
         key_variables: &["OPENAI_API_KEY"],
         stream_usage_on_request: true,
@@ -49,7 +49,7 @@ const TABLE: [Row; 7] = [
         field: "anthropic",
         otel_name: "anthropic",
         hosts: &["api.anthropic.com"],
-        models_path: "/v1/models",
+        free_path: "/v1/models",
         dialect: Dialect::Anthropic,
         key_variables: &["ANTHROPIC_API_KEY"],
         stream_usage_on_request: true, // at its OpenAI-compatible path; messages always report
@@ -59,7 +59,7 @@ const TABLE: [Row; 7] = [
         field: "deepseek",
         otel_name: "deepseek",
         hosts: &["api.deepseek.com"],
-        models_path: "/models",
+        free_path: "/models",
         dialect: Dialect::OpenAi,
         key_variables: &["DEEPSEEK_API_KEY"],
         stream_usage_on_request: true,
@@ -69,7 +69,7 @@ const TABLE: [Row; 7] = [
         field: "groq",
         otel_name: "groq",
         hosts: &["api.groq.com"],
-        models_path: "/openai/v1/models",
+        free_path: "/openai/v1/models",
         dialect: Dialect::OpenAi,
         key_variables: &["GROQ_API_KEY"],
         stream_usage_on_request: false, // the last chunk always has x_groq.usage
@@ -79,7 +79,7 @@ const TABLE: [Row; 7] = [
         field: "mistral",
         otel_name: "mistral_ai",
         hosts: &["api.mistral.ai"],
-        models_path: "/v1/models",
+        free_path: "/v1/models",
         dialect: Dialect::OpenAi,
         key_variables: &["MISTRAL_API_KEY"],
         stream_usage_on_request: false, // always in the last chunk; it refuses members that it does not know
@@ -89,7 +89,7 @@ const TABLE: [Row; 7] = [
         field: "openrouter",
         otel_name: "openrouter",
         hosts: &["openrouter.ai"],
-        models_path: "/api/v1/models",
+        free_path: "/api/v1/key", // its list of models is for anybody
         dialect: Dialect::OpenAi,
         key_variables: &["OPENROUTER_API_KEY"],
         stream_usage_on_request: true,
@@ -99,7 +99,7 @@ const TABLE: [Row; 7] = [
         field: "xai",
         otel_name: "x_ai",
         hosts: &["api.x.ai"],
-        models_path: "/v1/models",
+        free_path: "/v1/models",
         dialect: Dialect::OpenAi,
         key_variables: &["XAI_API_KEY"],
         stream_usage_on_request: true,
@@ -145,9 +145,9 @@ impl Provider {
         self.row().hosts
     }
 
-    /// The path of the list of its models, which is free of charge.
-    pub fn models_path(self) -> &'static str {
-        self.row().models_path
+    /// A path that is free of charge to ask, and answers only to a key that is good: the list of models, where that is not public.
+    pub fn free_path(self) -> &'static str {
+        self.row().free_path
     }
 
     /// The wire format that its errors and credentials follow.
@@ -171,7 +171,6 @@ impl Provider {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Endpoint;
 
     #[test]
     fn the_table_follows_the_enum() {
@@ -180,14 +179,6 @@ mod tests {
             assert_eq!(provider, row.provider);
             assert_eq!(provider.row().provider, provider);
             assert_eq!(Provider::from_field(provider.field()), Some(provider));
-        }
-    }
-
-    #[test]
-    fn the_list_of_models_is_known_as_such() {
-        for provider in Provider::ALL {
-            let endpoint = Endpoint::of(&http::Method::GET, provider.models_path());
-            assert_eq!(endpoint, Endpoint::Models, "{provider:?}");
         }
     }
 

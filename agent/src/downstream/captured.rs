@@ -1,6 +1,6 @@
 //! The answers to `weir await-capture`, which proves that a pod is captured by a connection through it.
 //!
-//! They are a contract: `weir await-capture` is run from the image that a pod was made with, by an agent of any later version.
+//! They are a contract: `weir await-capture` is run from the image that a pod was made with, and answered by an agent of any later version.
 
 use std::fmt;
 use std::io;

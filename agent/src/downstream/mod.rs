@@ -42,7 +42,7 @@ pub struct Downstream {
     observes: bool,
     /// What `weir await-capture` is told.
     introduction: Option<String>,
-    /// Cancelled when the agent drains: clients are then asked to connect anew.
+    /// Cancelled when the agent drains, or the workload is let go of: clients are then asked to connect anew.
     draining: CancellationToken,
 }
 
@@ -160,23 +160,23 @@ impl Downstream {
 
     /// What `weir await-capture` is told of the hosts whose connections are opened here.
     fn served(&self) -> String {
-        match self.observes {
-            true => captured::served(&Snapshot::default(), ""),
-            false => captured::served(&self.services.snapshot.load(), &self.services.workload.namespace),
+        let snapshot = self.services.snapshot.load();
+        match self.opens(&snapshot) {
+            true => captured::served(&snapshot, &self.services.workload.namespace),
+            false => captured::served(&Snapshot::default(), ""),
         }
     }
 
     /// The backend that answers for this host, where this workload's connections are opened.
     fn backend(&self, host: &str) -> Option<Arc<Backend>> {
-        if self.observes {
-            return None;
-        }
-        let (snapshot, workload) = (self.services.snapshot.load(), &self.services.workload);
-        // One that was redirected before its pod was let go of may come after: by then nobody says what binds it.
-        if !snapshot.intercepts(workload.uid.as_deref()) {
-            return None;
-        }
-        snapshot.backend(&workload.namespace, host).cloned()
+        let snapshot = self.services.snapshot.load();
+        let backend = snapshot.backend(&self.services.workload.namespace, host)?;
+        self.opens(&snapshot).then(|| Arc::clone(backend))
+    }
+
+    /// Whether any connection is opened. One that was redirected before its pod was let go of may come after: by then nobody says what binds it.
+    fn opens(&self, snapshot: &Snapshot) -> bool {
+        !self.observes && snapshot.intercepts(self.services.workload.uid.as_deref())
     }
 
     async fn terminate(

@@ -65,6 +65,10 @@ impl Prepared {
     }
 }
 
+fn is_same(one: &Backend, other: &Backend) -> bool {
+    (&one.namespace, &one.name) == (&other.namespace, &other.name)
+}
+
 /// A key of ours that goes out without TLS is not let into a pod's network, where a container that has NET_RAW (as by default) could read it.
 fn dial(wanted: Dial, credential: &Credential, security: &Security, is_pod: bool) -> Dial {
     match (credential, security) {
@@ -147,7 +151,7 @@ pub(super) struct Standing {
     /// The snapshot that it was worked out from.
     generation: u64,
     pub(super) prepared: Arc<Prepared>,
-    /// Whether a backend still answers for the host. Where none does, `prepared` is of the one that did last.
+    /// Whether a backend still answers for the host on this connection. Where none does, `prepared` is of the one that did last.
     pub(super) stands: bool,
 }
 
@@ -176,19 +180,20 @@ impl Standing {
         }
         let snapshot = services.snapshot.load();
         let workload = &services.workload;
-        let backend = snapshot.backend(&workload.namespace, host);
-        let Some(backend) = backend else {
+        let is_opened = snapshot.intercepts(workload.uid.as_deref());
+        let found = snapshot.backend(&workload.namespace, host);
+        let Some(backend) = found.filter(|backend| is_opened || is_same(backend, &self.prepared.backend))
+        else {
             self.stands = false;
             return;
         };
-        let policy = match snapshot.intercepts(workload.uid.as_deref()) {
-            true => {
-                self.stands = true;
-                snapshot.policy(backend, &workload.identity())
-            }
-            // The pod is let go of while its connection is still open: it stays bound by what bound it, or it could shed that by a label.
+        // A pod may be let go of while its connection is still open: it stays bound by what bound it, and to the same backend. Or a label would shed a policy, or
+        // come by a key that is bound by others.
+        let policy = match is_opened {
+            true => snapshot.policy(backend, &workload.identity()),
             false => Arc::clone(&self.prepared.policy),
         };
+        self.stands |= is_opened;
         if !Arc::ptr_eq(&self.prepared.backend, backend) || self.prepared.policy != policy {
             self.prepared = Arc::new(Prepared::new(backend, policy, workload, host, origin));
         }

@@ -18,7 +18,7 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub(super) enum Refusal {
     /// The request names another host than the connection it came by.
     Misdirected { expected: String, named: Option<String> },
-    /// The backend was taken away while the client's connection stood: on a new one its host is relayed.
+    /// The backend was taken away while the client's connection stood, or the pod was let go of before: on a new one its host is relayed.
     BackendRemoved(String),
     /// The request's head is longer than is taken.
     HeadTooLong,

@@ -60,7 +60,7 @@ impl Dialler {
             match &self.0 {
                 DialledFrom::OwnForPods if is_local(address.ip()) => Err(io::Error::new(
                     io::ErrorKind::PermissionDenied,
-                    "`dial: Node` reaches no loopback or link-local address: they would be the agent's; use `dial: Pod`",
+                    "no loopback or link-local address is dialled from the agent, for they would be its own: use `dial: Pod`, and, for a key of Weir's, an endpoint with TLS",
                 )),
                 DialledFrom::Own | DialledFrom::OwnForPods => TcpStream::connect(address).await,
                 DialledFrom::Elsewhere { sockets, namespace } => {

@@ -1,7 +1,7 @@
 //! Idle connections to providers.
 //!
 //! Each captured connection has a pool of its own: what an app opened to one address goes to that one address, and ends with it.
-//! Backends with `dial: Node` share one pool between all workloads of the node.
+//! What is dialled from the node shares one pool between all its workloads.
 
 use std::sync::Arc;
 

@@ -211,7 +211,7 @@ fn await_capture_calls_the_providers_of_a_pod_that_is_intercepted() {
         // Nobody is there: Weir says so.
         fails(
             &format!("203.0.113.99 {HOST}\n"),
-            "Weir answers 502 for AIBackend weir-system/openai",
+            "AIBackend weir-system/openai: Weir itself answers 502",
         );
         // Whoever answers with another certificate is not Weir.
         fs::copy(scene.file("provider-ca.pem"), scene.file("root.crt")).unwrap();

@@ -1,13 +1,10 @@
 {{/* Labels of all objects. Call with (dict "root" $ "component" "controller"). */}}
 {{- define "weir.labels" -}}
 {{ include "weir.selectorLabels" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: weir
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- $ours := dict "app.kubernetes.io/version" .root.Chart.AppVersion "app.kubernetes.io/part-of" "weir" "helm.sh/chart" $chart }}
+{{ toYaml (merge (dict) .root.Values.commonLabels $ours) }}
 {{- end }}
 
 {{/* Labels that select: they never change. */}}

@@ -27,10 +27,10 @@ use crate::retire::{job, order};
 use crate::status::events;
 use crate::trust::owner::Ownership;
 use crate::trust::serving::Serving;
-use crate::trust::{bundles, root, told};
+use crate::trust::{provision, root, told};
 use crate::watch::cluster;
+use crate::watch::placed::NodeWorkloads;
 use crate::watch::stores::Stores;
-use crate::watch::workloads::NodeWorkloads;
 use crate::webhook::Injector;
 use crate::webhook::mutate::Injection;
 use crate::{health, lease, serve, status, webhook};
@@ -124,10 +124,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), StartError> {
         arguments.replica.clone(),
         holder,
     ));
-    tasks.spawn(bundles::run(
+    tasks.spawn(provision::run(
         client.clone(),
         ownership.clone(),
-        bundles::Sources {
+        provision::Sources {
             stores: stores.clone(),
             exempt: arguments.exempt(),
             public_roots: roots_for_pods,
@@ -286,7 +286,7 @@ fn injector(
     let pull_policy = arguments.image_pull_policy.clone();
     let limit = arguments.capture_limit.clone();
     // A controller that has only just begun knows no backends yet: a pod without placeholders is better than one without our root.
-    let nothing_yet = Arc::new(Configuration {
+    let until_known = Arc::new(Configuration {
         defaults: Defaults {
             failure_policy: arguments.fail,
         },
@@ -298,7 +298,7 @@ fn injector(
             return None;
         }
         let configuration = configuration.borrow().clone();
-        let configuration = configuration.unwrap_or_else(|| Arc::clone(&nothing_yet));
+        let configuration = configuration.unwrap_or_else(|| Arc::clone(&until_known));
         Some(Injection {
             image: image.clone(),
             image_pull_policy: pull_policy.clone(),

@@ -35,79 +35,83 @@ pub type Resources = BTreeMap<Key, Arc<proto::Resource>>;
 ///
 /// A workload that is only observed, or that does not trust our root (which is the same until it restarts), uses no backend: for it
 /// there is neither key nor certificate on the node, and of backends no more than the hosts that they answer for.
-pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>]) -> Resources {
-    let mut namespaces = BTreeSet::new();
+///
+/// Of the policies that target something, a node is told of those that can bind a call from there: one binds only where it stands in the namespace of the
+/// backend or of the workload. The others are nobody's business there: neither what they say, nor whether the node's agent takes them.
+pub fn assemble(configuration: &Configuration, workloads: &[Arc<proto::Resource>], runs: Runs) -> Resources {
+    let mut served = BTreeSet::new();
     let mut observed = BTreeSet::new();
     for workload in workloads.iter().filter_map(|resource| workload(resource)) {
         match is_served(workload) {
-            true => namespaces.insert(workload.namespace.as_str()),
+            true => served.insert(workload.namespace.as_str()),
             false => observed.insert(workload.namespace.as_str()),
         };
     }
     let own = Own::of(configuration);
-    let used: Vec<(&Arc<proto::Resource>, &proto::Backend)> = backends(configuration)
-        .filter(|(_, backend)| own.is_used_by_any(backend, &namespaces))
+    let used: Vec<_> = backends(configuration)
+        .filter(|(_, backend)| own.is_used_by_any(backend, &served))
         .collect();
 
     let mut resources = Resources::new();
+    let mut put = |kind, resource: Arc<proto::Resource>| {
+        resources.insert(Key::new(kind, &resource.name), resource);
+    };
     let mut policies = BTreeSet::new();
+    for (resource, backend) in &used {
+        let binds = |namespace: &str| {
+            namespace == backend.namespace
+                || runs == Runs::AndMaybeMore
+                || (served.contains(namespace) && own.is_used_by(backend, namespace))
+        };
+        let resource = bound_by(resource, binds);
+        policies.extend(policies_of(&resource).iter().cloned());
+        put(proto::Kind::Backend, resource);
+        if let Some(Auth::Credential(name)) = &backend.auth
+            && let Some(credential) = configuration.credentials.get(name)
+        {
+            put(proto::Kind::Credential, Arc::clone(credential));
+        }
+        let leaves = backend
+            .hosts
+            .iter()
+            .filter_map(|host| configuration.leaves.get(host));
+        leaves.for_each(|leaf| put(proto::Kind::Leaf, Arc::clone(leaf)));
+    }
     for resource in workloads {
         let Some(workload) = workload(resource) else {
             continue;
         };
-        let can_bind = |namespace: &str| {
-            namespace == workload.namespace || used.iter().any(|(_, backend)| backend.namespace == namespace)
+        let uses = |namespace: &str| {
+            let mut backends = used.iter().map(|(_, backend)| backend);
+            backends
+                .any(|backend| backend.namespace == namespace && own.is_used_by(backend, &workload.namespace))
         };
-        let binding = binding(&workload.policies, can_bind);
+        let resource = bound_by(resource, |namespace| {
+            namespace == workload.namespace || uses(namespace)
+        });
         if is_served(workload) {
-            policies.extend(binding.iter().cloned());
+            policies.extend(policies_of(&resource).iter().cloned());
         }
-        let with = |policies| {
-            Body::Workload(proto::Workload {
-                policies,
-                ..workload.clone()
-            })
-        };
-        let resource = bound_by(resource, &workload.policies, binding, with);
-        resources.insert(Key::new(proto::Kind::Workload, &resource.name), resource);
+        put(proto::Kind::Workload, resource);
     }
-    let mut add = |kind, name: &String, all: &BTreeMap<String, Arc<proto::Resource>>| {
-        if let Some(resource) = all.get(name) {
-            resources.insert(Key::new(kind, name), Arc::clone(resource));
-        }
-    };
-    for (_, backend) in &used {
-        if let Some(Auth::Credential(credential)) = &backend.auth {
-            add(proto::Kind::Credential, credential, &configuration.credentials);
-        }
-        for host in &backend.hosts {
-            add(proto::Kind::Leaf, host, &configuration.leaves);
-        }
-    }
-    for (resource, backend) in used {
-        let can_bind = |namespace: &str| namespace == backend.namespace || namespaces.contains(namespace);
-        let binding = binding(&backend.policies, can_bind);
-        policies.extend(binding.iter().cloned());
-        let with = |policies| {
-            Body::Backend(proto::Backend {
-                policies,
-                ..backend.clone()
-            })
-        };
-        let resource = bound_by(resource, &backend.policies, binding, with);
-        resources.insert(Key::new(proto::Kind::Backend, &resource.name), resource);
-    }
-    for policy in policies {
-        if let Some(resource) = configuration.policies.get(&policy) {
-            resources.insert(Key::new(proto::Kind::Policy, policy), Arc::clone(resource));
-        }
-    }
-    for namespace in observed.difference(&namespaces) {
-        let coverage = coverage(configuration, namespace);
-        let key = Key::new(proto::Kind::Coverage, *namespace);
-        resources.insert(key, Arc::new(weir_api::resource::resource(*namespace, coverage)));
+    let policies = policies
+        .iter()
+        .filter_map(|name| configuration.policies.get(name));
+    policies.for_each(|policy| put(proto::Kind::Policy, Arc::clone(policy)));
+    for namespace in observed.difference(&served) {
+        let coverage = weir_api::resource::resource(*namespace, coverage(configuration, namespace));
+        put(proto::Kind::Coverage, Arc::new(coverage));
     }
     resources
+}
+
+/// Whether a node runs what is known here and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    /// It does.
+    This,
+    /// Its agent serves workloads that this replica has not come across yet: whatever may bind them has to stay.
+    AndMaybeMore,
 }
 
 /// Whether its connections are opened.
@@ -122,27 +126,34 @@ fn workload(resource: &proto::Resource) -> Option<&proto::Workload> {
     }
 }
 
-/// Of the policies that target something, by `NAMESPACE/NAME`, those that can bind a call from this node: one binds only where it stands in the namespace of
-/// the backend or of the workload. The others are nobody's business here: what they say, and whether this node's agent takes them.
-fn binding(policies: &[String], can_bind: impl Fn(&str) -> bool) -> Vec<String> {
-    let binds = |policy: &&String| {
-        policy
-            .split_once('/')
-            .is_some_and(|(namespace, _)| can_bind(namespace))
-    };
-    policies.iter().filter(binds).cloned().collect()
+/// The policies that a backend or workload names, as `NAMESPACE/NAME`.
+fn policies_of(resource: &proto::Resource) -> &[String] {
+    match &resource.body {
+        Some(Body::Backend(backend)) => &backend.policies,
+        Some(Body::Workload(workload)) => &workload.policies,
+        _ => &[],
+    }
 }
 
-/// `resource`, or what stands for it on this node, where some of its policies have no business there.
-fn bound_by(
-    resource: &Arc<proto::Resource>,
-    all: &[String],
-    binding: Vec<String>,
-    with: impl FnOnce(Vec<String>) -> Body,
-) -> Arc<proto::Resource> {
-    match binding.len() == all.len() {
-        true => Arc::clone(resource),
-        false => Arc::new(weir_api::resource::resource(&resource.name, with(binding))),
+/// A backend or workload with those of its policies whose namespace `binds`: another resource, where some have gone.
+fn bound_by(resource: &Arc<proto::Resource>, binds: impl Fn(&str) -> bool) -> Arc<proto::Resource> {
+    let is_kept = |policy: &String| {
+        policy
+            .split_once('/')
+            .is_some_and(|(namespace, _)| binds(namespace))
+    };
+    if policies_of(resource).iter().all(is_kept) {
+        return Arc::clone(resource);
+    }
+    let mut body = resource.body.clone();
+    match &mut body {
+        Some(Body::Backend(backend)) => backend.policies.retain(is_kept),
+        Some(Body::Workload(workload)) => workload.policies.retain(is_kept),
+        _ => {}
+    }
+    match body {
+        Some(body) => Arc::new(weir_api::resource::resource(&resource.name, body)),
+        None => Arc::clone(resource),
     }
 }
 
@@ -190,20 +201,22 @@ impl<'a> Own<'a> {
         Self(each.collect())
     }
 
-    /// Whether a call of any of `namespaces` can come to the backend. One that is for all may be of no use to any: then its key is not sent.
-    fn is_used_by_any(&self, backend: &proto::Backend, namespaces: &BTreeSet<&str>) -> bool {
-        let reaches = |namespace: &&str| {
-            let mut hosts = backend.hosts.iter();
-            hosts.any(|host| !self.0.contains(&(*namespace, host.as_str())))
-        };
+    /// Whether a call of `namespace` can come to the backend. One that is for all may be of no use to some.
+    fn is_used_by(&self, backend: &proto::Backend, namespace: &str) -> bool {
         match &backend.allowed_namespaces {
-            Some(allowed) if allowed.all => namespaces.iter().any(reaches),
-            Some(allowed) => {
-                let mut names = allowed.names.iter();
-                names.any(|name| namespaces.contains(name.as_str()))
+            Some(allowed) if allowed.all => {
+                let mut hosts = backend.hosts.iter();
+                hosts.any(|host| !self.0.contains(&(namespace, host.as_str())))
             }
+            Some(allowed) => allowed.names.iter().any(|name| name == namespace),
             None => false,
         }
+    }
+
+    /// Whether that of any of `namespaces` can. Of one that none can come to the key is not sent.
+    fn is_used_by_any(&self, backend: &proto::Backend, namespaces: &BTreeSet<&str>) -> bool {
+        let mut namespaces = namespaces.iter();
+        namespaces.any(|namespace| self.is_used_by(backend, namespace))
     }
 }
 

@@ -100,6 +100,7 @@ fn a_node_gets_what_its_pods_may_use_and_nothing_else() {
             true,
             &["shop/3", "bank/3", "system/3"],
         )],
+        Runs::This,
     );
     assert_eq!(
         names(&resources, proto::Kind::Backend),
@@ -129,15 +130,37 @@ fn a_node_gets_what_its_pods_may_use_and_nothing_else() {
         (proto::Kind::Workload, "uid-of-shop", &["shop/3", "system/3"]),
     ] {
         let resource = &resources[&Key::new(kind, name)];
-        let named = match &resource.body {
-            Some(Body::Backend(backend)) => &backend.policies,
-            Some(Body::Workload(workload)) => &workload.policies,
-            _ => panic!("{resource:?}"),
-        };
-        assert_eq!(named, policies, "{name}");
+        assert_eq!(policies_of(resource), policies, "{name}");
         let body = resource.body.as_ref().expect("a body");
         assert_eq!(resource.version, weir_api::resource::version_of(body), "{name}");
     }
+}
+
+/// That a node also runs pods of a namespace makes its policies no business of others'.
+#[test]
+fn policies_bind_what_they_can_bind() {
+    let configuration = configuration(vec![
+        backend("system", "shared", everyone(), &["bank/0", "shop/0"]),
+        backend("shop", "own", only("shop"), &["bank/1"]),
+        backend("bank", "own", only("bank"), &[]),
+    ]);
+    let policies = ["bank/3", "system/3"];
+    let workloads =
+        ["shop", "bank"].map(|namespace| workload(namespace, proto::Intercept::Enabled, true, &policies));
+    let resources = assemble(&configuration, &workloads, Runs::This);
+    let named = |kind, name: &str| policies_of(&resources[&Key::new(kind, name)]).join(" ");
+    assert_eq!(named(proto::Kind::Workload, "uid-of-shop"), "system/3");
+    assert_eq!(named(proto::Kind::Workload, "uid-of-bank"), "bank/3 system/3");
+    assert_eq!(named(proto::Kind::Backend, "shop/own"), "");
+    assert_eq!(named(proto::Kind::Backend, "system/shared"), "bank/0 shop/0");
+
+    // Until this replica knows all that the node runs, whatever may bind it stays.
+    let of = |runs| assemble(&configuration, &workloads[..1], runs);
+    let shared = Key::new(proto::Kind::Backend, "system/shared");
+    assert_eq!(policies_of(&of(Runs::This)[&shared]), ["shop/0"]);
+    let held = of(Runs::AndMaybeMore);
+    assert_eq!(policies_of(&held[&shared]), ["bank/0", "shop/0"]);
+    assert!(names(&held, proto::Kind::Policy).contains(&"bank/0"));
 }
 
 /// Beside a backend of the namespace's own for the same hosts, the key of the one for all is of no use there.
@@ -152,7 +175,7 @@ fn a_key_that_no_call_would_be_sent_with_stays_away() {
         let workloads: Vec<_> = workloads
             .map(|namespace| workload(namespace, proto::Intercept::Enabled, true, &[]))
             .collect();
-        let resources = assemble(&configuration, &workloads);
+        let resources = assemble(&configuration, &workloads, Runs::This);
         let backends = names(&resources, proto::Kind::Backend);
         assert_eq!(backends, names(&resources, proto::Kind::Credential));
         assert_eq!(names(&resources, proto::Kind::Leaf), ["openai.example"]);
@@ -166,13 +189,13 @@ fn a_key_that_no_call_would_be_sent_with_stays_away() {
 #[test]
 fn a_node_whose_pods_use_nothing_gets_no_key() {
     let configuration = configuration(vec![backend("system", "shared", everyone(), &["system/0"])]);
-    let for_nobody = assemble(&configuration, &[]);
+    let for_nobody = assemble(&configuration, &[], Runs::This);
     assert!(for_nobody.is_empty());
     for workload in [
         workload("shop", proto::Intercept::Observe, true, &["shop/3"]),
         workload("shop", proto::Intercept::Enabled, false, &["shop/3"]),
     ] {
-        let resources = assemble(&configuration, &[workload]);
+        let resources = assemble(&configuration, &[workload], Runs::This);
         assert_eq!(
             resources.keys().collect::<Vec<_>>(),
             [
@@ -197,6 +220,7 @@ fn nobody_may_use_a_backend_that_says_nothing_of_it() {
     let resources = assemble(
         &configuration,
         &[workload("shop", proto::Intercept::Enabled, true, &[])],
+        Runs::This,
     );
     assert!(names(&resources, proto::Kind::Backend).is_empty());
     assert!(names(&resources, proto::Kind::Credential).is_empty());

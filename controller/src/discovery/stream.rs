@@ -17,7 +17,7 @@ use super::delta::{Held, deltas, versions};
 use super::token::{Agent, Refusal};
 use super::unseen::Unseen;
 use crate::retire::order::{Order, Ordered};
-use crate::watch::workloads::NodeWorkloads;
+use crate::watch::placed::NodeWorkloads;
 
 /// An agent says hello at once, and answers a delta as soon as it has looked at it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
@@ -116,7 +116,10 @@ where
         // One change at a time: what an agent has not answered bounds what it is sent, and it always gets the newest next.
         if is_changed && stream.unanswered.is_empty() {
             let now = placed.borrow_and_update().clone();
-            let wanted = now.map(|now| assemble(&now.configuration, &now.workloads));
+            let wanted = now.map(|now| {
+                let runs = stream.unseen.runs(&now.workloads);
+                assemble(&now.configuration, &now.workloads, runs)
+            });
             let wanted = wanted.unwrap_or_default();
             let is_to_retire = ordered
                 .borrow_and_update()

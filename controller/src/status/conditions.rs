@@ -42,14 +42,10 @@ pub fn sayings(object: &ObjectName, outcome: &Outcome, programmed: &Programmed) 
             in_one_line(object, problems),
         ),
     };
-    let is_of_use = match object.kind {
-        // Without its key or its authority it answers with errors.
-        "AIBackend" => outcome.resolved_refs.is_ok(),
-        // Where one of its targets is there, it binds that.
-        _ => outcome.resolved_refs.is_ok() || programmed.needed > 0,
-    };
+    // Without its key or its authority a backend answers with errors; a policy binds those of its targets that are there.
+    let is_of_use = outcome.resolved_refs.is_ok() || (object.kind == "AIPolicy" && programmed.needed > 0);
     let programmed = match (outcome.accepted.is_err(), programmed.needed) {
-        (false, needed) if !is_of_use => {
+        (false, needed) if !is_of_use && programmed.rejections.is_empty() => {
             let message = format!(
                 "{} of {needed} nodes; it is of no use yet: see ResolvedRefs",
                 programmed.taken
@@ -136,7 +132,11 @@ fn in_one_line(object: &ObjectName, problems: &[Problem]) -> String {
 
 /// What is said while agents may still be on their way to a controller that has only just begun: that some are missing is no news of the object yet, so what
 /// `present` says of nodes that have it stands.
-pub fn unhurried(sayings: Vec<Saying>, present: &[Condition], generation: Option<i64>) -> Vec<Saying> {
+pub fn while_agents_return(
+    sayings: Vec<Saying>,
+    present: &[Condition],
+    generation: Option<i64>,
+) -> Vec<Saying> {
     let stands = present.iter().find(|condition| {
         condition.type_ == "Programmed"
             && condition.reason == "Programmed"

@@ -169,10 +169,10 @@ fn that_agents_are_missing_is_no_news_while_they_are_on_their_way() {
     let present = conditions(&[], &at(&programmed(2, 2)), Some(1), now).expect("something to say");
     let in_haste = at(&programmed(0, 2));
     assert_eq!(said(&in_haste, "Programmed").0, "False");
-    let stands = unhurried(in_haste.clone(), &present, Some(1));
+    let stands = while_agents_return(in_haste.clone(), &present, Some(1));
     assert_eq!(said(&stands, "Programmed"), ("True", "2 of 2 nodes"));
     assert_eq!(
-        unhurried(in_haste.clone(), &present, Some(2)),
+        while_agents_return(in_haste.clone(), &present, Some(2)),
         in_haste,
         "another spec"
     );
@@ -181,5 +181,40 @@ fn that_agents_are_missing_is_no_news_while_they_are_on_their_way() {
         node: "n1".to_owned(),
         message: "no".to_owned(),
     });
-    assert_eq!(unhurried(at(&refused), &present, Some(1)), at(&refused));
+    assert_eq!(while_agents_return(at(&refused), &present, Some(1)), at(&refused));
+}
+
+#[test]
+fn what_refers_to_nothing_is_of_no_use_however_many_nodes_have_it() {
+    let unresolved = Outcome {
+        resolved_refs: Err(vec![problem("spec.auth", "there is no Secret")]),
+        ..good()
+    };
+    let policy = ObjectName {
+        kind: "AIPolicy",
+        ..object()
+    };
+    for (object, needed, expected) in [
+        (object(), 0, "False"),
+        (object(), 2, "False"),
+        (policy.clone(), 0, "False"),
+        // One of its targets is there.
+        (policy, 2, "True"),
+    ] {
+        let sayings = sayings(&object, &unresolved, &programmed(needed, needed));
+        let (status, message) = said(&sayings, "Programmed");
+        assert_eq!(status, expected, "{object}: {message}");
+        assert_eq!(
+            message.contains("see ResolvedRefs"),
+            expected == "False",
+            "{message}"
+        );
+    }
+    let mut refused = programmed(0, 1);
+    refused.rejections.push(NodeRejection {
+        node: "n1".to_owned(),
+        message: "no".to_owned(),
+    });
+    let sayings = sayings(&object(), &unresolved, &refused);
+    assert!(said(&sayings, "Programmed").1.contains("node n1 has refused it"));
 }

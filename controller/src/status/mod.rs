@@ -28,8 +28,8 @@ use crate::names::FIELD_MANAGER;
 use crate::retire::left;
 use crate::retire::order::{Answers, Order, Ordered};
 use crate::trust::owner::Ownership;
+use crate::watch::placed::NodeWorkloads;
 use crate::watch::stores::Stores;
-use crate::watch::workloads::NodeWorkloads;
 use programmed::{Programmed, Wanted};
 use replicas::Replicas;
 
@@ -70,8 +70,9 @@ pub async fn run(client: Client, mut sources: Sources) {
     let mut workload_changes = sources.workloads.changes();
     let mut pod_changes = sources.stores.pods_changed.subscribe();
     let mut answers = Answers::default();
-    // When this replica came to hold the Lease.
-    let mut holds_since: Option<Instant> = None;
+    // Until when agents may be on their way here from a replica that has ended, the holder before this one or any other.
+    let mut settles_at = Instant::now();
+    let (mut was_holder, mut others_before) = (false, 0);
     loop {
         agent_changes.mark_unchanged();
         object_changes.mark_unchanged();
@@ -79,9 +80,12 @@ pub async fn run(client: Client, mut sources: Sources) {
         pod_changes.mark_unchanged();
         replica_changes.mark_unchanged();
         let is_holder = *sources.is_holder.borrow_and_update();
-        holds_since = is_holder.then(|| holds_since.unwrap_or_else(Instant::now));
-        let settled_at = holds_since.map(|since| since + AGENTS_BACK_WITHIN);
-        let is_settling = settled_at.is_some_and(|at| Instant::now() < at);
+        let others = replicas.others();
+        if (is_holder && !was_holder) || others.len() < others_before {
+            settles_at = Instant::now() + AGENTS_BACK_WITHIN;
+        }
+        (was_holder, others_before) = (is_holder, others.len());
+        let is_settling = Instant::now() < settles_at;
         let order = sources.ordered.borrow_and_update().clone();
         let asked = order.as_ref().and_then(Order::asked);
         let is_asked = asked.is_some();
@@ -92,15 +96,15 @@ pub async fn run(client: Client, mut sources: Sources) {
             let mut summary = programmed::summary(&wanted, &states);
             summary.released = asked.map(|asked| left::released(asked, &states));
             let told = if is_holder {
-                let mut summaries = replicas.others();
+                let mut summaries = others;
                 summaries.push(summary);
                 let programmed = programmed::programmed(&wanted, &summaries);
-                let told = Told {
+                let findings = Findings {
                     configuration: &configuration,
                     programmed: &programmed,
                     is_settling,
                 };
-                has_failed = !pass(&client, &sources, &told).await;
+                has_failed = !pass(&client, &sources, &findings).await;
                 if let Some(asked) = asked {
                     let concerned = left::concerned(&sources.stores, &workloads, &sources.own_namespace);
                     let released: Vec<_> = summaries.into_iter().filter_map(|all| all.released).collect();
@@ -127,14 +131,14 @@ pub async fn run(client: Client, mut sources: Sources) {
             _ = pod_changes.changed(), if is_asked => {}
             changed = sources.ordered.changed() => if changed.is_err() { return },
             changed = sources.is_holder.changed() => if changed.is_err() { return },
-            () = sleep_until(settled_at.unwrap_or_else(Instant::now)), if is_settling => {}
+            () = sleep_until(settles_at), if is_settling => {}
             () = tokio::time::sleep(RETRIED_AFTER), if has_failed => {}
         }
     }
 }
 
 /// What all statuses are made of.
-struct Told<'a> {
+struct Findings<'a> {
     configuration: &'a Configuration,
     programmed: &'a BTreeMap<Key, Programmed>,
     /// Agents may still be on their way here.
@@ -142,7 +146,7 @@ struct Told<'a> {
 }
 
 /// Whether all could be written.
-async fn pass(client: &Client, sources: &Sources, told: &Told<'_>) -> bool {
+async fn pass(client: &Client, sources: &Sources, findings: &Findings<'_>) -> bool {
     let mut all_written = true;
     for backend in sources.stores.backends.state() {
         let status = backend.status.clone().unwrap_or_default();
@@ -150,7 +154,7 @@ async fn pass(client: &Client, sources: &Sources, told: &Told<'_>) -> bool {
             [provider] => Some(provider.field()),
             _ => None,
         };
-        let served = told.configuration.snapshot.backends().iter().find(|served| {
+        let served = findings.configuration.snapshot.backends().iter().find(|served| {
             Some(&served.namespace) == backend.metadata.namespace.as_ref()
                 && served.name == backend.name_any()
         });
@@ -159,7 +163,7 @@ async fn pass(client: &Client, sources: &Sources, told: &Told<'_>) -> bool {
         let columns = json!({"provider": provider, "hosts": hosts});
         all_written &= say(
             client,
-            told,
+            findings,
             Said {
                 object: backend.as_ref(),
                 kind: proto::Kind::Backend,
@@ -174,7 +178,7 @@ async fn pass(client: &Client, sources: &Sources, told: &Told<'_>) -> bool {
         let status = policy.status.clone().unwrap_or_default();
         all_written &= say(
             client,
-            told,
+            findings,
             Said {
                 object: policy.as_ref(),
                 kind: proto::Kind::Policy,
@@ -199,7 +203,7 @@ struct Said<'a, K> {
     is_the_same: bool,
 }
 
-async fn say<K>(client: &Client, told: &Told<'_>, said: Said<'_, K>) -> bool
+async fn say<K>(client: &Client, findings: &Findings<'_>, said: Said<'_, K>) -> bool
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
 {
@@ -214,15 +218,15 @@ where
         name: name.clone(),
     };
     // Not known yet: it is younger than the configuration, which is about to be made anew.
-    let Some(outcome) = told.configuration.outcomes.get(&object_name) else {
+    let Some(outcome) = findings.configuration.outcomes.get(&object_name) else {
         return true;
     };
     let key = Key::new(said.kind, format!("{namespace}/{name}"));
-    let of_nodes = told.programmed.get(&key).cloned().unwrap_or_default();
+    let of_nodes = findings.programmed.get(&key).cloned().unwrap_or_default();
     let generation = said.object.meta().generation;
     let mut sayings = conditions::sayings(&object_name, outcome, &of_nodes);
-    if told.is_settling {
-        sayings = conditions::unhurried(sayings, said.conditions, generation);
+    if findings.is_settling {
+        sayings = conditions::while_agents_return(sayings, said.conditions, generation);
     }
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let conditions = match conditions::conditions(said.conditions, &sayings, generation, now) {

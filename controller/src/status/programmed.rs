@@ -7,7 +7,7 @@ use weir_api::proto;
 
 use crate::configuration::Configuration;
 use crate::discovery::agents::AgentState;
-use crate::discovery::assemble::{Key, Resources, assemble};
+use crate::discovery::assemble::{Key, Resources, Runs, assemble};
 use crate::retire::left::Released;
 use crate::watch::workloads::Workloads;
 
@@ -65,7 +65,7 @@ impl Wanted {
     pub fn new(configuration: &Configuration, nodes: &[(String, Workloads)]) -> Self {
         let nodes: BTreeMap<String, Resources> = nodes
             .iter()
-            .map(|(node, workloads)| (node.clone(), assemble(configuration, workloads)))
+            .map(|(node, workloads)| (node.clone(), assemble(configuration, workloads, Runs::This)))
             .collect();
         let told_of = nodes.values().flat_map(|resources| resources.keys());
         let versions = told_of

@@ -147,14 +147,25 @@ impl Copies {
             metadata: self.ownership.metadata(name),
             ..content.clone()
         };
-        Api::<ConfigMap>::namespaced(self.client.clone(), namespace)
-            .patch(
-                name,
-                &PatchParams::apply(FIELD_MANAGER).force(),
-                &Patch::Apply(&map),
-            )
+        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
+        let written = async {
+            let apply = PatchParams::apply(FIELD_MANAGER).force();
+            let written = maps.patch(name, &apply, &Patch::Apply(&map)).await?;
+            if digest(&written) == digest(content) {
+                return Ok(());
+            }
+            // Somebody has added keys, which are theirs by server-side apply, and would be read all the same.
+            let without_others = serde_json::json!({
+                "data": others(&written.data, &content.data),
+                "binaryData": others(&written.binary_data, &content.binary_data),
+            });
+            maps.patch(name, &PatchParams::default(), &Patch::Merge(without_others))
+                .await?;
+            Ok(())
+        };
+        written
             .await
-            .map(|_| tracing::info!("ConfigMap {namespace}/{name} was written"))
+            .inspect(|()| tracing::info!("ConfigMap {namespace}/{name} was written"))
             .inspect_err(|error| tracing::warn!("ConfigMap {namespace}/{name}: {error}; {without}"))
     }
 
@@ -173,6 +184,19 @@ impl Copies {
         }
         Ok(())
     }
+}
+
+/// The keys that are not ours, as a merge patch (RFC 7396) takes them away.
+fn others<V>(
+    there: &Option<BTreeMap<String, V>>,
+    ours: &Option<BTreeMap<String, V>>,
+) -> BTreeMap<String, Option<()>> {
+    let is_ours = |key: &String| ours.as_ref().is_some_and(|ours| ours.contains_key(key));
+    let there = there.iter().flat_map(BTreeMap::keys);
+    there
+        .filter(|key| !is_ours(key))
+        .map(|key| (key.clone(), None))
+        .collect()
 }
 
 const DIGEST: &str = "digest";
@@ -199,6 +223,16 @@ fn digest(content: &ConfigMap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_others_are_taken_away() {
+        let map = |keys: &[&str]| {
+            let keys = keys.iter().map(|key| ((*key).to_owned(), String::new()));
+            Some(keys.collect::<BTreeMap<_, _>>())
+        };
+        let others = others(&map(&["ours", "theirs"]), &map(&["ours"]));
+        assert_eq!(others, [("theirs".to_owned(), None)].into());
+    }
 
     #[test]
     fn a_digest_tells_keys_from_values() {

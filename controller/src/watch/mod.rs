@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod debounce;
 pub mod exempt;
 pub mod follow;
+pub mod placed;
 pub mod pod;
 pub mod references;
 pub mod stores;

@@ -1,6 +1,6 @@
 use super::*;
 
-fn pod(name: &str, spec: &str, labels: &str, phase: &str) -> Arc<Pod> {
+pub(crate) fn pod(name: &str, spec: &str, labels: &str, phase: &str) -> Arc<Pod> {
     let text = format!(
         r#"{{"metadata":{{"name":"{name}","namespace":"shop","uid":"uid-{name}","labels":{labels}}},
         "spec":{spec},"status":{{"phase":"{phase}"}}}}"#
@@ -15,7 +15,7 @@ fn no_policies(_: &Pod) -> WorkloadPolicies {
     }
 }
 
-fn placed(pods: &[Arc<Pod>], own_namespace: &str) -> BTreeMap<String, Vec<Arc<proto::Resource>>> {
+pub(crate) fn placed(pods: &[Arc<Pod>], own_namespace: &str) -> BTreeMap<String, Vec<Arc<proto::Resource>>> {
     placed_but_of(pods, &Exempt::new(own_namespace, []))
 }
 
@@ -113,47 +113,4 @@ fn a_pod_that_a_kubelet_has_made_is_on_no_node() {
     let annotations = ["weir.dev/injected", "kubernetes.io/config.mirror"];
     forged.metadata.annotations = Some(annotations.map(|name| (name.to_owned(), "1".to_owned())).into());
     assert!(placed(&[forged.into()], "weir-system").is_empty());
-}
-
-fn count(placed: &Placed) -> usize {
-    placed.workloads.len()
-}
-
-#[tokio::test]
-async fn only_nodes_whose_pods_have_changed_are_woken() {
-    let workloads = NodeWorkloads::default();
-    let configuration = Arc::default();
-    let mut first = workloads.of("n1");
-    assert!(first.borrow_and_update().is_none(), "not known yet");
-    let one = pod("a", r#"{"nodeName":"n1"}"#, "{}", "Running");
-    let two = pod("b", r#"{"nodeName":"n2"}"#, "{}", "Running");
-
-    workloads.publish(&configuration, placed(&[Arc::clone(&one)], "weir-system"));
-    assert!(first.has_changed().expect("open"));
-    assert_eq!(first.borrow_and_update().as_ref().map(count), Some(1));
-    let mut second = workloads.of("n2");
-    assert_eq!(
-        second.borrow_and_update().as_ref().map(count),
-        Some(0),
-        "known to be empty"
-    );
-
-    workloads.publish(&configuration, placed(&[one, two], "weir-system"));
-    assert!(!first.has_changed().expect("open"));
-    assert_eq!(second.borrow_and_update().as_ref().map(count), Some(1));
-    let all = || workloads.all().expect("known").1.len();
-    assert_eq!(all(), 2);
-
-    workloads.publish(&configuration, BTreeMap::new());
-    assert_eq!(first.borrow_and_update().as_ref().map(count), Some(0));
-    assert_eq!(all(), 0);
-
-    // What binds the pods of a node may have changed without them.
-    first.mark_unchanged();
-    workloads.publish(&configuration, BTreeMap::new());
-    assert!(!first.has_changed().expect("open"));
-    let other = Arc::default();
-    workloads.publish(&other, BTreeMap::new());
-    let placed = first.borrow_and_update().clone().expect("known");
-    assert!(Arc::ptr_eq(&placed.configuration, &other));
 }

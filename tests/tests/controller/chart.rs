@@ -53,8 +53,8 @@ fn a_right_value_is_taken() {
     for value in [
         "uninstall.limit=1m30s",
         "webhook.captureLimit=500ms",
-        "capture.excludeCIDRs={10.0.0.0/8,0.0.0.0/0,fd00::/8,::/0,2001:db8::1/128}",
-        "commonLabels.team=platform",
+        "capture.excludeCIDRs={10.0.0.0/8,0.0.0.0/0,fd00::/8,::/0,2001:db8::1/128,::ffff:10.0.0.0/104,1:2:3:4:5:6:7::/112}",
+        "commonLabels.team=platform,commonLabels.app\\.kubernetes\\.io/part-of=platform",
         "controller.podLabels.app\\.kubernetes\\.io/owner=platform",
     ] {
         let output = rendered(&[value]);

@@ -220,6 +220,27 @@ fn whoever_is_not_to_be_captured_stays_as_it_is() {
     );
 }
 
+/// What is added to it would be a variable of every container that is given it.
+#[test]
+fn what_pods_are_given_is_put_right_again() {
+    let cluster = Cluster::shared();
+    let shop = labelled(cluster, "put-right");
+    shop.kubectl(&[
+        "wait",
+        "--for=create",
+        "configmap/weir-environment",
+        "--timeout=60s",
+    ]);
+    let data = |shop: &Namespace<'_>| shop.field("configmap", "weir-environment", "{.data}");
+    let ours = data(&shop);
+    let changed = r#"{"data": {"SSL_CERT_FILE": "/other.crt", "LD_PRELOAD": "/other.so"}}"#;
+    shop.kubectl(&["patch", "configmap", "weir-environment", "--patch", changed]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while data(&shop) != ours {
+        assert!(std::time::Instant::now() < deadline, "{}", data(&shop));
+    }
+}
+
 #[test]
 fn the_roots_go_with_the_label() {
     let cluster = Cluster::shared();

@@ -1,5 +1,5 @@
-"""Opens a connection to api.openai.com, and one on which it says nothing yet. When there is a file /tmp/go, it goes on with either. Prints what comes of
-each call: the status, with the code of an error, and `closes` if the connection ends with it."""
+"""Opens a connection to api.openai.com, and one on which it says nothing yet. When there is a file /tmp/go, it goes on with the first until that is closed, then
+with the other. Prints what comes of each call: the status, with the code of an error, and `closes` if the connection ends with it."""
 
 import http.client
 import json
@@ -21,6 +21,7 @@ def ask(connection, model):
     error = json.loads(answer.read()).get("error", {})
     words = [str(answer.status), error.get("code", ""), "closes" if answer.will_close else ""]
     print(" ".join(word for word in words if word), flush=True)
+    return answer.will_close
 
 
 held = http.client.HTTPSConnection(HOST, context=context, timeout=60)
@@ -29,7 +30,8 @@ ask(held, "gpt-4o-mini")
 ask(held, "gpt-4o")
 while not os.path.exists("/tmp/go"):
     time.sleep(0.02)
-ask(held, "gpt-4o")
+while not ask(held, "gpt-4o"):
+    time.sleep(0.02)
 try:
     context.wrap_socket(silent, server_hostname=HOST)
     print("opened by Weir", flush=True)

@@ -1,4 +1,4 @@
-//! One call of a provider, as an application would make it: by name and TLS, with a placeholder for the key. It asks for the list of models, which is free of charge.
+//! One call of a provider, as an application would make it: by name and TLS, with a placeholder for the key. What it asks for is free of charge.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use serde_json::Value as Json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -18,12 +17,13 @@ use tokio_rustls::client::TlsStream;
 use weir_ai::{Dialect, Provider};
 use weir_api::environment::PLACEHOLDER_KEY;
 
+use super::verdict::{Refused, verdict};
 use crate::downstream::captured::ServedHost;
 
 /// For a whole call: longer than the agent tries to connect to a provider, which then says so itself.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Of a list of models, and more than any error takes.
-const LONGEST_BODY: usize = 4 * 1024 * 1024;
+/// More than an error takes. Of what is no error the status says all.
+const LONGEST_ERROR: usize = 64 * 1024;
 /// What Anthropic wants to be told: <https://docs.anthropic.com/en/api/versioning>.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
@@ -46,30 +46,8 @@ pub(super) enum CallError {
     Broken { host: String, problem: String },
     #[error("{host} answered nothing within {} s", LIMIT.as_secs())]
     TimedOut { host: String },
-    /// Weir's own words, which have the mend in them.
-    #[error("{host}: Weir answers {status} for AIBackend {backend}: {message}")]
-    Weir {
-        host: String,
-        backend: String,
-        status: u16,
-        message: String,
-    },
-    #[error(
-        "{host}: the provider refuses the key of AIBackend {backend} ({status}: {message}): put a valid one into the Secret that its spec.auth.secretRef names"
-    )]
-    Key {
-        host: String,
-        backend: String,
-        status: u16,
-        message: String,
-    },
-    #[error("{host}: the provider, or the endpoint of AIBackend {backend}, fails ({status}: {message})")]
-    Provider {
-        host: String,
-        backend: String,
-        status: u16,
-        message: String,
-    },
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// Calls a host, and says what that has shown. `root`: Weir's, and no other, for whoever answers with another certificate is not Weir.
@@ -93,13 +71,13 @@ async fn open_and_ask(served: &ServedHost, root: Arc<RootCertStore>) -> Result<S
             "{host}: opened with a certificate of Weir's; no key of AIBackend {backend}, so nothing was asked"
         ));
     };
-    let (status, body) = ask(stream, host, provider)
+    let (status, body) = request(stream, host, provider)
         .await
         .map_err(|problem| CallError::Broken {
             host: host.clone(),
             problem,
         })?;
-    verdict(served, status, &body)
+    Ok(verdict(served, status, &body)?)
 }
 
 async fn open(served: &ServedHost, root: Arc<RootCertStore>) -> Result<TlsStream<TcpStream>, CallError> {
@@ -143,8 +121,8 @@ fn is_untrusted(error: &io::Error) -> bool {
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
-/// The answer's status and body. The error is the connection's.
-async fn ask(
+/// The answer's status, and the body of an error. An error of this is the connection's.
+async fn request(
     stream: TlsStream<TcpStream>,
     host: &str,
     provider: Provider,
@@ -153,7 +131,7 @@ async fn ask(
     let value = credential
         .value(PLACEHOLDER_KEY)
         .map_err(|error| error.to_string())?;
-    let mut request = Request::get(provider.models_path())
+    let mut request = Request::get(provider.free_path())
         .header(header::HOST, host)
         .header(header::USER_AGENT, concat!("weir/", env!("CARGO_PKG_VERSION")))
         .header(credential.name, value);
@@ -173,90 +151,12 @@ async fn ask(
         .await
         .map_err(|error| error.to_string())?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), LONGEST_BODY)
+    if status.is_success() {
+        return Ok((status, Bytes::new()));
+    }
+    let body = Limited::new(response.into_body(), LONGEST_ERROR)
         .collect()
         .await
         .map_err(|error| error.to_string())?;
     Ok((status, body.to_bytes()))
-}
-
-fn verdict(served: &ServedHost, status: StatusCode, body: &[u8]) -> Result<String, CallError> {
-    let (host, backend, status) = (served.host.clone(), served.backend.clone(), status.as_u16());
-    let error: Json = serde_json::from_slice(body).unwrap_or_default();
-    let text = |member: &str| error["error"][member].as_str().unwrap_or_default().to_owned();
-    let (code, message) = (text("code"), text("message"));
-    if code.starts_with("weir_") {
-        // A policy that lets nobody list models is one more link that holds.
-        return match code.ends_with("_denied") {
-            true => Ok(format!(
-                "{host}: opened with a certificate of Weir's, and refused by a policy: {message}"
-            )),
-            false => Err(CallError::Weir {
-                host,
-                backend,
-                status,
-                message,
-            }),
-        };
-    }
-    match status {
-        401 => Err(CallError::Key {
-            host,
-            backend,
-            status,
-            message,
-        }),
-        500.. => Err(CallError::Provider {
-            host,
-            backend,
-            status,
-            message,
-        }),
-        // Whatever else it says, it says to whom it knows: one with a key that may not list models, or at a path that it does not have.
-        _ => Ok(format!(
-            "{host}: opened with a certificate of Weir's, and answered by the provider with the key of AIBackend {backend} ({status})"
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_answer_shows() {
-        let served = ServedHost {
-            host: "api.openai.com".to_owned(),
-            backend: "weir-system/openai".to_owned(),
-            provider: "openai".to_owned(),
-            puts_key_in: true,
-        };
-        let error = |code: &str| format!(r#"{{"error": {{"message": "because", "code": "{code}"}}}}"#);
-        for (status, body, says) in [
-            (200, r#"{"data": []}"#.to_owned(), Ok("answered by the provider")),
-            (403, error("missing_scope"), Ok("(403)")),
-            (404, "<html>".to_owned(), Ok("(404)")),
-            (403, error("weir_operation_denied"), Ok("by a policy: because")),
-            (
-                401,
-                error("weir_no_credential"),
-                Err("Weir answers 401 for AIBackend weir-system/openai: because"),
-            ),
-            (502, error("weir_upstream_unreachable"), Err("Weir answers 502")),
-            (
-                401,
-                error("invalid_api_key"),
-                Err("put a valid one into the Secret"),
-            ),
-            (503, "busy".to_owned(), Err("fails (503: )")),
-        ] {
-            let status = StatusCode::from_u16(status).expect("a status");
-            let found = verdict(&served, status, body.as_bytes()).map_err(|error| error.to_string());
-            let (text, is_as_meant) = match (&found, says) {
-                (Ok(text), Ok(says)) | (Err(text), Err(says)) => (text, text.contains(says)),
-                (Ok(text) | Err(text), _) => (text, false),
-            };
-            assert!(is_as_meant, "{status} {body}: {text}");
-        }
-    }
 }

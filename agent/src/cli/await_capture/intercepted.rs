@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rustls::RootCertStore;
 
 use super::call::{self, CallError};
@@ -52,7 +53,7 @@ pub(super) enum RootError {
 }
 
 /// Says each link that holds. `address`: where the agent introduces itself; `root`: the file of Weir's root; `limit`: for the pod to be captured.
-pub(super) fn prove(address: SocketAddr, root: &Path, limit: Duration) -> Result<(), NotIntercepted> {
+pub(super) fn prove_chain(address: SocketAddr, root: &Path, limit: Duration) -> Result<(), NotIntercepted> {
     // It is mounted before any container of the pod starts: one that is not there now will not come.
     let root = read(root).map_err(|source| NotIntercepted::NoRoot {
         path: root.display().to_string(),
@@ -97,6 +98,11 @@ fn until_intercepted(address: SocketAddr, limit: Duration) -> Result<String, Not
 
 fn served(address: SocketAddr) -> io::Result<Vec<ServedHost>> {
     let answer = ask(address, captured::SERVED)?;
+    if captured::is_introduction(&answer) {
+        return Err(io::Error::other(
+            "it is older than this image, and tells nothing of hosts",
+        ));
+    }
     serde_json::from_str(&answer).map_err(|_| somebody_else())
 }
 
@@ -106,10 +112,12 @@ fn answered(served: &[ServedHost], root: &Arc<RootCertStore>) -> Result<(), NotI
         .enable_all()
         .build()
         .map_err(NotIntercepted::Runtime)?;
+    let calls = served.iter().map(|host| call::call(host, Arc::clone(root)));
+    // At once: the pod that this runs in has not for ever.
+    let called: Vec<Result<String, CallError>> = runtime.block_on(join_all(calls));
     let mut failed = 0;
-    for host in served {
-        let called: Result<String, CallError> = runtime.block_on(call::call(host, Arc::clone(root)));
-        match called {
+    for outcome in called {
+        match outcome {
             Ok(said) => tracing::info!("{said}"),
             Err(error) => {
                 failed += 1;

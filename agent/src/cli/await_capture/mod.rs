@@ -3,6 +3,7 @@
 
 mod call;
 mod intercepted;
+mod verdict;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -53,7 +54,7 @@ pub(super) fn main(arguments: &Arguments) -> ExitCode {
     if !arguments.intercepted {
         return init_container(arguments);
     }
-    match intercepted::prove(arguments.address, &arguments.root, arguments.limit) {
+    match intercepted::prove_chain(arguments.address, &arguments.root, arguments.limit) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");

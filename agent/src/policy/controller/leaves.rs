@@ -11,6 +11,11 @@ use rustls::sign::CertifiedKey;
 use weir_api::proto;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// Leaves are renewed long before they have so little time left.
+const WARNED_BEFORE: Duration = Duration::from_secs(6 * 3600);
+/// How often it is looked whether they are.
+const LOOKED_AFTER: Duration = Duration::from_secs(600);
+
 /// The leaves of now, by host. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
 pub struct ControllerLeaves(Arc<ArcSwap<HashMap<String, Arc<CertifiedKey>>>>);
@@ -32,10 +37,22 @@ impl ControllerLeaves {
         ends
     }
 
-    /// How long the first of them is still good for; none where there are none.
-    pub(super) fn first_ends_in(&self, now: SystemTime) -> Option<Duration> {
-        let first = self.ends().into_iter().map(|(_, end)| end).min();
-        first.map(|end| end.duration_since(now).unwrap_or_default())
+    /// Warns, once, when they have not been renewed for long, as without a controller. Never returns.
+    pub(super) async fn warn_of_the_end(self) {
+        let mut has_warned = false;
+        loop {
+            let first = self.ends().into_iter().map(|(_, end)| end).min();
+            let left = first.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
+            let is_short = left.is_some_and(|left| left <= WARNED_BEFORE);
+            if let Some(left) = left.filter(|_| is_short && !has_warned) {
+                tracing::warn!(
+                    "certificates for captured pods have not been renewed for hours: programs reject the first of them in {} min; does this agent hear the controller?",
+                    left.as_secs() / 60
+                );
+            }
+            has_warned = is_short;
+            tokio::time::sleep(LOOKED_AFTER).await;
+        }
     }
 
     pub(super) fn take(&self, leaves: HashMap<String, Arc<CertifiedKey>>) {

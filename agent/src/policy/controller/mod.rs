@@ -14,7 +14,7 @@ mod workloads;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -29,9 +29,6 @@ pub use workloads::{ObservedWhy, PodWorkload, Treatment, Workloads};
 use self::backoff::Backoff;
 use self::held::Held;
 use super::SnapshotHandle;
-
-/// Leaves are renewed long before they have so little time left.
-const WARNED_BEFORE: Duration = Duration::from_secs(6 * 3600);
 
 /// Where the controller is, and who we are to it.
 #[derive(Clone, Debug)]
@@ -171,7 +168,9 @@ impl ControllerSource {
             let _ = taking.take(&inherited);
             *held.0.lock() = inherited;
         }
-        let task = tokio::spawn(follow(settings, taking, held.clone(), reports)).abort_handle();
+        let following = follow(settings, taking, held.clone(), reports);
+        let watching = leaves.clone().warn_of_the_end();
+        let task = tokio::spawn(async { tokio::join!(following, watching) }).abort_handle();
         Self {
             snapshot,
             leaves,
@@ -264,7 +263,6 @@ async fn follow(
 ) {
     let mut backoff = Backoff::default();
     let mut last_told = None;
-    let mut has_warned = false;
     loop {
         let mut session = stream::Session {
             settings: &settings,
@@ -277,7 +275,6 @@ async fn follow(
         if session.progressed {
             backoff.reset();
             last_told = None;
-            has_warned = false;
         }
         // The same again is said once: a controller that is away for a night is one line, not thousands.
         let text = error.to_string();
@@ -285,16 +282,6 @@ async fn follow(
         if last_told.as_ref() != Some(&text) {
             tracing::warn!("{text}; the last good configuration stays");
             last_told = Some(text);
-        }
-        if !has_warned
-            && let Some(left) = taking.leaves.first_ends_in(SystemTime::now())
-            && left <= WARNED_BEFORE
-        {
-            tracing::warn!(
-                "there has been no controller for hours, so that certificates are not renewed: programs in captured pods reject the first of them in {} min",
-                left.as_secs() / 60
-            );
-            has_warned = true;
         }
         tokio::time::sleep(backoff.next()).await;
     }

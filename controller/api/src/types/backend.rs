@@ -44,7 +44,7 @@ pub struct AIBackendSpec {
     /// Where to send instead of the address that the app dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointSpec>,
-    /// Which network namespace upstream is dialled from: the pod's, or the agent's.
+    /// Which network namespace upstream is dialled from: the pod's, or the agent's. A key of Weir's without TLS goes out from the agent's alone: in the pod's own it could be read.
     #[serde(default)]
     pub dial: Dial,
     /// What becomes of the next connection of a client that rejected our certificate: it is relayed untouched, or refused.

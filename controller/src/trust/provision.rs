@@ -1,23 +1,20 @@
 //! What each namespace whose pods are intercepted holds for them: ConfigMap `weir-trust`, the public roots and ours, and `weir-environment`, the
 //! variables of containers that take theirs from elsewhere. Kept by the Lease's holder.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::ByteString;
 use kube::{Client, ResourceExt};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weir_api::java;
 
-use super::copies::{Content, Copies, FAILED_AGAIN_AFTER};
+use super::bundle::Bundle;
+use super::copies::{Copies, FAILED_AGAIN_AFTER};
 use super::owner::Ownership;
 use super::root::Roots;
+use super::variables::Environments;
 use crate::configuration::Configuration;
-use crate::environment;
-use crate::names::{BUNDLE_KEY, ENVIRONMENT_CONFIG_MAP, JAVA_KEY, ROOT_KEY, TRUST_CONFIG_MAP};
+use crate::names::{ENVIRONMENT_CONFIG_MAP, TRUST_CONFIG_MAP};
 use crate::watch::cluster::namespaces;
 use crate::watch::debounce::Pace;
 use crate::watch::exempt::Exempt;
@@ -73,17 +70,16 @@ pub async fn run(client: Client, ownership: Ownership, mut sources: Sources) {
         if is_holder {
             pace.pass(async || {
                 let wanted = wanted(&sources.stores, &sources.exempt);
-                // First: what a container can start without is there when the pod's volume is.
-                if let Some(configuration) = configuration {
-                    let environments = Environments::of(&mut environments, configuration);
-                    variables
-                        .keep(&wanted, |namespace| environments.content(namespace))
-                        .await;
-                }
-                if let Some(roots) = roots {
-                    let bundle = Bundle::of(&mut bundle, roots, &sources.public_roots);
-                    trust.keep(&wanted, |_| Arc::clone(&bundle.content)).await;
-                }
+                let (Some(configuration), Some(roots)) = (configuration, roots) else {
+                    return;
+                };
+                // First: what a container could start without is there when the volume is that its pod waits for.
+                let environments = Environments::of(&mut environments, configuration);
+                variables
+                    .keep(&wanted, |namespace| environments.content(namespace))
+                    .await;
+                let bundle = Bundle::of(&mut bundle, roots, &sources.public_roots);
+                trust.keep(&wanted, |_| Arc::clone(&bundle.content)).await;
             })
             .await;
         }
@@ -97,51 +93,6 @@ pub async fn run(client: Client, ownership: Ownership, mut sources: Sources) {
             changed = sources.is_holder.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(FAILED_AGAIN_AFTER), if has_failed => {}
         }
-    }
-}
-
-/// What `weir-trust` holds. It is made once for these roots: there are pods' changes all the time.
-struct Bundle {
-    of: Arc<Roots>,
-    content: Arc<Content>,
-}
-
-impl Bundle {
-    /// `made`, made anew if it is of other roots.
-    fn of<'a>(made: &'a mut Option<Self>, roots: Arc<Roots>, public_roots: &str) -> &'a Self {
-        made.take_if(|bundle| !Arc::ptr_eq(&bundle.of, &roots));
-        made.get_or_insert_with(|| Self {
-            content: Arc::new(trusted(public_roots, &roots.trusted_pem)),
-            of: roots,
-        })
-    }
-}
-
-/// What `weir-environment` holds, by namespace. It is made once for a configuration, as above.
-struct Environments {
-    of: Arc<Configuration>,
-    by_namespace: BTreeMap<String, Arc<Content>>,
-}
-
-impl Environments {
-    /// `made`, made anew if it is of another configuration.
-    fn of(made: &mut Option<Self>, configuration: Arc<Configuration>) -> &mut Self {
-        made.take_if(|environments| !Arc::ptr_eq(&environments.of, &configuration));
-        made.get_or_insert_with(|| Self {
-            of: configuration,
-            by_namespace: BTreeMap::new(),
-        })
-    }
-
-    fn content(&mut self, namespace: &str) -> Arc<Content> {
-        if let Some(content) = self.by_namespace.get(namespace) {
-            return Arc::clone(content);
-        }
-        let variables = environment::for_any(self.of.credentialed(namespace));
-        let content = Arc::new(Content::new(variables, BTreeMap::new()));
-        self.by_namespace
-            .insert(namespace.to_owned(), Arc::clone(&content));
-        content
     }
 }
 
@@ -180,32 +131,9 @@ fn needed_by(pod: &Pod, exempt: &Exempt) -> Option<String> {
     (is_needed && !is_left_alone && !pod::is_over(pod)).then_some(namespace)
 }
 
-/// What `weir-trust` holds of the public roots and ours, both in PEM.
-fn trusted(public_roots: &str, ours: &str) -> Content {
-    let bundle = bundle(public_roots, ours);
-    let certificates = CertificateDer::pem_slice_iter(bundle.as_bytes()).filter_map(Result::ok);
-    let java = java::trust_store(certificates);
-    Content::new(
-        BTreeMap::from([
-            (BUNDLE_KEY.to_owned(), bundle),
-            (ROOT_KEY.to_owned(), ours.to_owned()),
-        ]),
-        BTreeMap::from([(JAVA_KEY.to_owned(), ByteString(java))]),
-    )
-}
-
-fn bundle(public_roots: &str, ours: &str) -> String {
-    format!("{}\n{ours}", public_roots.trim_end())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_bundle_ends_with_our_root() {
-        assert_eq!(bundle("public\n\n", "ours\n"), "public\nours\n");
-    }
 
     #[test]
     fn only_pods_that_may_mount_it_need_it() {
