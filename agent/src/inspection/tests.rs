@@ -188,7 +188,7 @@ fn a_captured_pod_is_explained_whole() {
   exchanges       1, 1 of them failed
   relayed to      api.cohere.com (1)
   not covered     AI services that no AIBackend answers for: api.cohere.com (1)
-  distrust        \"java\" does not trust Weir's certificate for api.openai.com (since {}): it brings its own roots. \
+  distrust        \"java\" does not trust Weir's certificate for api.openai.com (since {}): it has roots of its own, by its code or by a variable such as SSL_CERT_FILE. \
              Give it those in /etc/weir/trust/ca-bundle.crt
   last error      {} api.openai.com: \"java\" rejected Weir's certificate
 ",

@@ -84,7 +84,7 @@ impl fmt::Display for Explanation {
         }
         for rejection in &self.rejections {
             let text = format!(
-                "\"{}\" does not trust Weir's certificate for {} (since {}): it brings its own roots. Give it those in \
+                "\"{}\" does not trust Weir's certificate for {} (since {}): it has roots of its own, by its code or by a variable such as SSL_CERT_FILE. Give it those in \
                  /etc/weir/trust/ca-bundle.crt",
                 rejection.command, rejection.host, rejection.since
             );

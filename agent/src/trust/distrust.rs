@@ -114,7 +114,7 @@ impl DistrustReporter {
             ),
             Runtime::Python => format!(
                 "Python's libraries follow SSL_CERT_FILE and REQUESTS_CA_BUNDLE, which Weir sets; this program \
-                 overrides them (verify=, certifi.where(), a cleared environment). Let it read SSL_CERT_FILE, or \
+                 overrides them (verify=, certifi.where(), a cleared environment, a value of its own). Let it read ours, or \
                  give it {root}"
             ),
             Runtime::Node => format!(

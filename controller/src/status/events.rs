@@ -104,7 +104,7 @@ fn event(distrust: &Distrust) -> Event {
         .take(COMMAND_CHARACTERS)
         .collect();
     let note = format!(
-        "\"{command}\" does not trust Weir's certificate for {}, so its calls there are not counted: it brings its own roots. \
+        "\"{command}\" does not trust Weir's certificate for {}, so its calls there are not counted: it has roots of its own, by its code or by a variable such as SSL_CERT_FILE. \
          Give it those in /etc/weir/trust/ca-bundle.crt, or label the pod weir.dev/intercept=disabled",
         distrust.host
     );

@@ -59,7 +59,7 @@ pub(super) fn verdict(served: &ServedHost, status: StatusCode, body: &[u8]) -> R
             backend: backend.clone(),
             by,
             status: status.as_u16(),
-            message: message.clone(),
+            message: message.trim_end_matches('.').to_owned(),
         })
     };
     if code.starts_with("weir_") {
