@@ -16,7 +16,7 @@ pub const HOST: &str = "capture.weir.internal";
 /// The path at which a pod is told its [`introduction`]: any but [`SERVED`].
 pub const INTRODUCTION: &str = "/captured";
 
-/// The path at which a pod is told what is [`served`] to it.
+/// The path at which a pod is told which hosts are opened for it: a JSON list of [`ServedHost`]s.
 pub const SERVED: &str = "/served";
 
 /// TEST-NET-1 (RFC 5737): uncaptured, nothing answers there.
