@@ -67,21 +67,16 @@ pub async fn run(client: Client, ownership: Ownership, mut sources: Sources) {
         let is_holder = *sources.is_holder.borrow_and_update();
         let roots = sources.roots.borrow_and_update().clone();
         let configuration = sources.configuration.borrow_and_update().clone();
-        if is_holder {
-            pace.pass(async || {
-                let wanted = wanted(&sources.stores, &sources.exempt);
-                let (Some(configuration), Some(roots)) = (configuration, roots) else {
-                    return;
-                };
-                // First: what a container could start without is there when the volume is that its pod waits for.
-                let environments = Environments::of(&mut environments, configuration);
-                variables
-                    .keep(&wanted, |namespace| environments.content(namespace))
-                    .await;
-                let bundle = Bundle::of(&mut bundle, roots, &sources.public_roots);
-                trust.keep(&wanted, |_| Arc::clone(&bundle.content)).await;
-            })
-            .await;
+        if let (true, Some(configuration), Some(roots)) = (is_holder, configuration, roots) {
+            // At a pace: that is a look at all pods. What it comes to is written at once, for pods wait for it.
+            let wanted = pace.pass(async || wanted(&sources.stores, &sources.exempt)).await;
+            // First: what a container could start without is there when the volume is that its pod waits for.
+            let environments = Environments::of(&mut environments, configuration);
+            variables
+                .keep(&wanted, |namespace| environments.content(namespace))
+                .await;
+            let bundle = Bundle::of(&mut bundle, roots, &sources.public_roots);
+            trust.keep(&wanted, |_| Arc::clone(&bundle.content)).await;
         }
         let has_failed = is_holder && (trust.has_failed() || variables.has_failed());
         tokio::select! {

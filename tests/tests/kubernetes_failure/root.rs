@@ -21,6 +21,7 @@ fn the_root_is_changed_as_documented_and_no_call_is_lost() {
     let next = std::fs::read_to_string(folder.path().join("next.crt")).unwrap();
 
     let shop = labelled("root");
+    shop.kubectl(&["wait", "--for=create", "configmap/weir-trust", "--timeout=60s"]);
     let trusted = || shop.field("configmap", "weir-trust", "{.data.root\\.crt}");
     let deadline = Instant::now() + PATIENCE;
     while !trusted().contains(next.trim()) {
