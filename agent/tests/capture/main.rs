@@ -5,6 +5,7 @@
 
 mod agent;
 mod agent_lost;
+mod await_capture;
 mod client;
 mod command;
 mod connects;
