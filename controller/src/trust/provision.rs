@@ -91,7 +91,7 @@ pub async fn run(client: Client, ownership: Ownership, mut sources: Sources) {
     }
 }
 
-/// Namespaces that are labelled, and those where a pod has the ConfigMap mounted or is about to: it is not taken from under it.
+/// Namespaces that are labelled, and those where a pod uses the ConfigMaps or is about to: they are not taken from under it.
 fn wanted(stores: &Stores, exempt: &Exempt) -> BTreeSet<String> {
     let asked = namespaces(stores);
     let is_enabled = |namespace: &String| asked.get(namespace) == Some(&Asked::Enabled);
@@ -116,12 +116,12 @@ fn wanted(stores: &Stores, exempt: &Exempt) -> BTreeSet<String> {
     wanted
 }
 
-/// The namespace that a pod needs it in. One that was given it before its namespace was left alone may need it to start again.
+/// The namespace that a pod needs them in. One that was given them before its namespace was left alone may need them to start again.
 fn needed_by(pod: &Pod, exempt: &Exempt) -> Option<String> {
     let namespace = pod.namespace().unwrap_or_default();
     let asks = || pod::asked(pod.labels()) == Some(Asked::Enabled) && !exempt.contains(&namespace);
     let is_needed = pod::is_injected(pod) || asks();
-    // What a kubelet has made can have no ConfigMap mounted; in our own namespace nothing was ever given it.
+    // What a kubelet has made can use no ConfigMap; in our own namespace nothing was ever given them.
     let is_left_alone = pod::is_mirror(pod) || exempt.is_own(&namespace);
     (is_needed && !is_left_alone && !pod::is_over(pod)).then_some(namespace)
 }
